@@ -1,0 +1,1 @@
+//! From a Tenant to the objects inside the tenant cluster.

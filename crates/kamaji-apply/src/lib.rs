@@ -1,0 +1,1 @@
+//! The one writer to a Kubernetes API: apply, prune, status, adopt.

@@ -1,0 +1,1 @@
+//! Makes the account of one tenant exist or vanish in a shared datastore.

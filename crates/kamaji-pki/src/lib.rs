@@ -1,0 +1,1 @@
+//! Keys and certificates in memory, and the verdict whether one must be reissued.

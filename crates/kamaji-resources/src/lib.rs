@@ -1,0 +1,1 @@
+//! From a Tenant and its inputs to the objects, phase and status in the management cluster.

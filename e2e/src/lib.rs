@@ -1,0 +1,1 @@
+//! Real etcd and kube-apiserver, and whole tenants, for tests.

@@ -1,0 +1,1 @@
+//! The Kamaji operator: observes, calls the libraries in order, supervises tenants, serves metrics.

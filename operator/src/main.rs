@@ -1,0 +1,3 @@
+//! The `kamaji` program.
+
+fn main() {}

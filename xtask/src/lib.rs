@@ -1,0 +1,1 @@
+//! Generates, checks, runs the local cluster, tests and measures: `cargo xtask help`.
