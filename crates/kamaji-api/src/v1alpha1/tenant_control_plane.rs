@@ -1,0 +1,133 @@
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AddonsSpec, ControlPlaneSpec, DataStoreOverride, KubernetesSpec, NetworkProfileSpec,
+    TenantControlPlaneStatus, WritePermissions,
+};
+
+/// What a tenant control plane should be.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "kamaji.clastix.io",
+    version = "v1alpha1",
+    kind = "TenantControlPlane",
+    plural = "tenantcontrolplanes",
+    shortname = "tcp",
+    category = "kamaji",
+    namespaced,
+    status = "TenantControlPlaneStatus",
+    derive = "PartialEq",
+    doc = "A Kubernetes control plane that runs as Pods in this cluster.",
+    scale(
+        spec_replicas_path = ".spec.controlPlane.deployment.replicas",
+        status_replicas_path = ".status.kubernetesResources.deployment.replicas",
+        label_selector_path = ".status.kubernetesResources.deployment.selector"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        description = "Kubernetes version that is wanted",
+        json_path = ".spec.kubernetes.version"
+    ),
+    printcolumn(
+        name = "Installed Version",
+        type_ = "string",
+        description = "Kubernetes version that runs",
+        json_path = ".status.kubernetesResources.version.version"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        description = "Phase",
+        json_path = ".status.kubernetesResources.version.status"
+    ),
+    printcolumn(
+        name = "Control-Plane endpoint",
+        type_ = "string",
+        description = "Address of the API server",
+        json_path = ".status.controlPlaneEndpoint"
+    ),
+    printcolumn(
+        name = "Kubeconfig",
+        type_ = "string",
+        description = "Secret with the administrator's kubeconfig",
+        json_path = ".status.kubeconfig.admin.secretName"
+    ),
+    printcolumn(
+        name = "Datastore",
+        type_ = "string",
+        description = "DataStore that holds the data",
+        json_path = ".status.storage.dataStoreName"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        description = "Age",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(oldSelf.dataStore) || has(self.dataStore)")
+        .message("unsetting the dataStore is not supported: name the DataStore to move to instead"),
+    validation = Rule::new("!has(oldSelf.dataStoreSchema) || has(self.dataStoreSchema)")
+        .message("unsetting the dataStoreSchema is not supported"),
+    validation = Rule::new("!has(oldSelf.dataStoreUsername) || has(self.dataStoreUsername)")
+        .message("unsetting the dataStoreUsername is not supported"),
+    validation = Rule::new(
+        "!has(self.networkProfile.loadBalancerSourceRanges) || size(self.networkProfile.loadBalancerSourceRanges) == 0 || self.controlPlane.service.serviceType == 'LoadBalancer'"
+    )
+    .message("LoadBalancer source ranges are supported only with LoadBalancer service type"),
+    validation = Rule::new(
+        "!has(self.networkProfile.loadBalancerClass) || self.controlPlane.service.serviceType == 'LoadBalancer'"
+    )
+    .message("LoadBalancer class is supported only with LoadBalancer service type"),
+    validation = Rule::new(
+        "!has(self.controlPlane.service.allocateLoadBalancerNodePorts) || self.controlPlane.service.serviceType == 'LoadBalancer'"
+    )
+    .message("allocateLoadBalancerNodePorts is supported only with LoadBalancer service type"),
+    validation = Rule::new(
+        "self.controlPlane.service.serviceType != 'LoadBalancer' || oldSelf.controlPlane.service.serviceType != 'LoadBalancer' || has(self.networkProfile.loadBalancerClass) == has(oldSelf.networkProfile.loadBalancerClass)"
+    )
+    .message("LoadBalancer class can be neither set nor unset on a service that is of LoadBalancer type already")
+)]
+pub struct TenantControlPlaneSpec {
+    /// Kinds of writes that the tenant's API server refuses, for example when a quota is used up.
+    #[serde(default, skip_serializing_if = "WritePermissions::is_unlimited")]
+    pub write_permissions: WritePermissions,
+
+    /// Name of the DataStore that holds this tenant's data. Without it the operator's default is used.
+    /// Changing it migrates the data to another DataStore with the same driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_store: Option<String>,
+
+    /// Name of the tenant's database, etcd prefix or bucket in the DataStore. Without it the object's UID is used.
+    /// It cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the dataStoreSchema is not supported"))]
+    pub data_store_schema: Option<String>,
+
+    /// Name of the tenant's user in the DataStore. Without it the object's UID is used. It cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the dataStoreUsername is not supported"))]
+    pub data_store_username: Option<String>,
+
+    /// Kinds of objects that are kept in another DataStore. Only for DataStores with the etcd driver.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_store_overrides: Vec<DataStoreOverride>,
+
+    /// How the control plane runs and is reached.
+    pub control_plane: ControlPlaneSpec,
+
+    /// Kubernetes itself: version, admission plugins, kubelet settings.
+    pub kubernetes: KubernetesSpec,
+
+    /// Addresses, ports and ranges of the tenant cluster.
+    #[serde(default)]
+    pub network_profile: NetworkProfileSpec,
+
+    /// What is installed inside the tenant cluster.
+    #[serde(default, skip_serializing_if = "AddonsSpec::is_empty")]
+    pub addons: AddonsSpec,
+}
