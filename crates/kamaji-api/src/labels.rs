@@ -1,0 +1,64 @@
+//! Labels, annotations and finalizers: the contract with users, dashboards, the Cluster API provider and the Go operator.
+
+use std::collections::BTreeMap;
+
+use crate::Child;
+
+/// Marks every object of ours; its value is [`PROJECT_VALUE`].
+pub const PROJECT: &str = "kamaji.clastix.io/project";
+/// Value of [`PROJECT`].
+pub const PROJECT_VALUE: &str = "kamaji";
+/// Name of the tenant control plane; the selector of its Pods.
+pub const NAME: &str = "kamaji.clastix.io/name";
+/// What the object is for, see [`Child::component`].
+pub const COMPONENT: &str = "kamaji.clastix.io/component";
+/// Marks Secrets whose certificates are renewed.
+pub const CERTIFICATE_LIFECYCLE: &str = "kamaji.clastix.io/certificate_lifecycle_controller";
+/// Value of [`CERTIFICATE_LIFECYCLE`] for certificates.
+pub const LIFECYCLE_X509: &str = "x509";
+/// Value of [`CERTIFICATE_LIFECYCLE`] for kubeconfigs.
+pub const LIFECYCLE_KUBECONFIG: &str = "kubeconfig";
+/// Prefix of the Pod labels that carry checksums of what the Pods read at their start.
+pub const COMPONENT_CHECKSUM_PREFIX: &str = "component.kamaji.clastix.io";
+
+/// Checksum of the data of a Secret or ConfigMap.
+pub const CHECKSUM: &str = "kamaji.clastix.io/checksum";
+/// On a Secret: empty asks for rotation, otherwise the time of the last one (RFC 3339).
+pub const ROTATE: &str = "certs.kamaji.clastix.io/rotate";
+/// Present, with any value: leave the object alone.
+pub const PAUSED: &str = "kamaji.clastix.io/paused";
+/// On a TenantControlPlane: `true` lets a Secret `<name>-ca` that we did not make be used as its authority.
+pub const USE_EXISTING_CA: &str = "kamaji.clastix.io/use-existing-ca";
+/// On a TenantControlPlane that is being deleted: its UID lets the deletion end although the data could not be removed.
+pub const ABANDON_DATASTORE: &str = "kamaji.clastix.io/abandon-datastore";
+/// On a TenantControlPlane: which key of the administrator's kubeconfig Secret the operator itself uses.
+pub const KUBECONFIG_SECRET_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
+/// On the Pods: checksum of the credentials for the datastore.
+pub const STORAGE_CONFIG: &str = "storage.kamaji.clastix.io/config";
+/// On the Pods: checksum of the certificates for the datastore.
+pub const STORAGE_CERTIFICATE: &str = "storage.kamaji.clastix.io/certificate";
+
+/// On a TenantControlPlane: its data must be removed before it goes.
+pub const DATASTORE_FINALIZER: &str = "finalizer.kamaji.clastix.io";
+/// On a TenantControlPlane, set by the Go operator only: its session with the tenant must end before it goes.
+pub const SOOT_FINALIZER: &str = "finalizer.kamaji.clastix.io/soot";
+/// On the Secret with the datastore's credentials: it outlives the data.
+pub const DATASTORE_SECRET_FINALIZER: &str = "finalizer.kamaji.clastix.io/datastore-secret";
+/// On a DataStore: tenants still use it.
+pub const DATASTORE_IN_USE_FINALIZER: &str = "kamaji.clastix.io/TenantControlPlane";
+
+/// Name of the Lease of the operator's leader; the Go operator uses the same, so the two never act together.
+pub const LEADER_LEASE: &str = "kamaji.clastix.io";
+
+/// The labels of a child object.
+pub fn of_child(tenant: &str, child: Child) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (PROJECT.to_owned(), PROJECT_VALUE.to_owned()),
+        (NAME.to_owned(), tenant.to_owned()),
+        (COMPONENT.to_owned(), child.component().to_owned()),
+    ]);
+    if let Some(lifecycle) = child.lifecycle() {
+        labels.insert(CERTIFICATE_LIFECYCLE.to_owned(), lifecycle.to_owned());
+    }
+    labels
+}
