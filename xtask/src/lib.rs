@@ -1,1 +1,17 @@
-//! Generates, checks, runs the local cluster, tests and measures: `cargo xtask help`.
+//! What `cargo xtask` does, for it and for the end-to-end tests: upstream programs, images and the local cluster.
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line tool talks to the person who runs it"
+)]
+
+pub mod cache;
+pub mod cluster;
+pub mod command;
+pub mod images;
+pub mod kubectl;
+pub mod operator_image;
+pub mod packages;
+pub mod programs;
+pub mod progress;
+pub mod wait;
+pub mod workspace;

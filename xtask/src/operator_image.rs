@@ -1,0 +1,38 @@
+//! The operator's static binary, which runs in an image made FROM scratch.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Result, ensure};
+
+use crate::{cache::Cache, command, workspace};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the operator as one static binary and returns where it lies.
+///
+/// Cargo's target folder for it is in the cache, so that a checkout's own builds and this one leave each other alone.
+pub fn build(cache: &Cache) -> Result<PathBuf> {
+    let target = cache.target();
+    command::show(
+        Command::new("cargo")
+            .current_dir(workspace::root())
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("CARGO_TARGET_DIR", &target)
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--target",
+                TARGET,
+                "--package",
+                "kamaji-operator",
+            ]),
+    )?;
+    let binary = target.join(TARGET).join("release").join("kamaji");
+    ensure!(
+        binary.is_file(),
+        "cargo built the operator, but there is no {}",
+        binary.display()
+    );
+    Ok(binary)
+}
