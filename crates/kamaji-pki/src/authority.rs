@@ -22,7 +22,8 @@ const MAX_AUTHORITY_VALIDITY: SignedDuration = SignedDuration::from_hours(100 * 
 pub struct Authority(Pair);
 
 impl Authority {
-    /// A new authority with a key of its own, valid from five minutes before `now` until `valid_for` after it.
+    /// A new authority with a key of its own, valid from five minutes before `now` until `valid_for` after
+    /// it.
     pub fn create(common_name: &str, now: Timestamp, valid_for: SignedDuration) -> Result<Self, Error> {
         let not_after = end(common_name, now, valid_for, MAX_AUTHORITY_VALIDITY)?;
         check_common_name(common_name)?;
@@ -63,8 +64,8 @@ impl Authority {
         }
     }
 
-    /// A new certificate with a new key on P-256: one purpose, a random serial number of 128 bits, valid from five
-    /// minutes before `now` until `leaf.valid_for` after it, or until the authority ends.
+    /// A new certificate with a new key on P-256: one purpose, a random serial number of 128 bits, valid from
+    /// five minutes before `now` until `leaf.valid_for` after it, or until the authority ends.
     pub fn issue(&self, leaf: &Leaf, now: Timestamp) -> Result<Pair, Error> {
         let names = leaf.names.normalized();
         check_common_name(&leaf.common_name)?;

@@ -37,8 +37,8 @@ use crate::{
     pem,
 };
 
-/// A certificate together with the text it was read from. Two are equal when their certificates are, whatever the text
-/// around them. Cloning is cheap.
+/// A certificate together with the text it was read from. Two are equal when their certificates are, whatever
+/// the text around them. Cloning is cheap.
 #[derive(Clone)]
 pub struct Certificate(Arc<Inner>);
 
@@ -146,8 +146,8 @@ impl Certificate {
         self.0.purposes.as_deref() == Some(&[usage.oid()])
     }
 
-    /// Whether `issuer` is named as the issuer and its key made the signature (RSA PKCS#1 v1.5 or ECDSA, P-256 or
-    /// P-384, SHA-2). Neither looks at the clock nor at what the issuer was allowed to do.
+    /// Whether `issuer` is named as the issuer and its key made the signature (RSA PKCS#1 v1.5 or ECDSA,
+    /// P-256 or P-384, SHA-2). Neither looks at the clock nor at what the issuer was allowed to do.
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
         let inner = &self.0;
         let key = issuer.public_key();

@@ -143,7 +143,8 @@ enum Critical {
 }
 
 fn authority_extensions() -> Result<Extensions, der::Error> {
-    // No keyEncipherment: RFC 5480 forbids it for the elliptic curve keys that authorities are made with here.
+    // No keyEncipherment: RFC 5480 forbids it for the elliptic curve keys that authorities are made with
+    // here.
     let usages = KeyUsages::KeyCertSign | KeyUsages::CRLSign | KeyUsages::DigitalSignature;
     Ok(vec![
         extension(

@@ -53,17 +53,18 @@ pub enum Error {
     /// The key is well-formed, but weak or inconsistent.
     #[error("private key refused: use RSA of 2048 to 4096 bits, or ECDSA on P-256 or P-384")]
     RefusedKey(#[source] ring::error::KeyRejected),
+    /// An elliptic curve key without its public point, which ring cannot compute.
+    #[error("private key cannot be used: it lacks its public half, `openssl ec -in KEY` writes it with one")]
+    KeyWithoutPoint,
     /// The private key belongs to another certificate.
-    #[error(
-        "private key does not belong to the certificate of {common_name}: store the pair that was made together"
-    )]
+    #[error("private key does not belong to the certificate of {common_name}: store the pair made together")]
     KeyMismatch {
         /// Common name of the certificate.
         common_name: String,
     },
     /// The certificate may not sign others.
     #[error(
-        "certificate of {common_name} is not a certificate authority and cannot sign: store one with CA:TRUE"
+        "certificate of {common_name} is no certificate authority and cannot sign: store one with CA:TRUE"
     )]
     NotAnAuthority {
         /// Common name of the certificate.

@@ -41,8 +41,8 @@ pub enum Kind {
     EcdsaP384,
 }
 
-/// A private key together with the text it was read from. Cloning shares the key; the text is overwritten when the
-/// last clone goes.
+/// A private key together with the text it was read from. Cloning shares the key; the text is overwritten
+/// when the last clone goes.
 #[derive(Clone)]
 pub struct PrivateKey(Arc<Inner>);
 
@@ -72,8 +72,8 @@ struct EcPrivateKey<'a> {
 }
 
 impl PrivateKey {
-    /// A new ECDSA key on P-256. Its text is SEC1 (`EC PRIVATE KEY`), which is what kubeadm writes, and what Go's TLS,
-    /// client-go and the service-account signer of kube-apiserver read.
+    /// A new ECDSA key on P-256. Its text is SEC1 (`EC PRIVATE KEY`), which is what kubeadm writes, and what
+    /// Go's TLS, client-go and the service-account signer of kube-apiserver read.
     pub fn generate() -> Result<Self, Error> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
             .map_err(|_| Error::Crypto {
@@ -93,7 +93,8 @@ impl PrivateKey {
         Self::new(text, signer)
     }
 
-    /// The first private key in `text`: PKCS#1 (`RSA PRIVATE KEY`), SEC1 (`EC PRIVATE KEY`) or PKCS#8 (`PRIVATE KEY`).
+    /// The first private key in `text`: PKCS#1 (`RSA PRIVATE KEY`), SEC1 (`EC PRIVATE KEY`) or PKCS#8
+    /// (`PRIVATE KEY`).
     ///
     /// # Errors
     /// Whatever the bytes are, an [`Error`] says what is wrong with them.
@@ -127,7 +128,8 @@ impl PrivateKey {
         self.0.public == *certificate.public_key()
     }
 
-    /// SHA-256 of the public key (`SubjectPublicKeyInfo`) in lowercase hexadecimal; equals that of a certificate it fits.
+    /// SHA-256 of the public key (`SubjectPublicKeyInfo`) in lowercase hexadecimal; equals that of a
+    /// certificate it fits.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.0.public_der)
     }
@@ -246,7 +248,7 @@ fn ec_signer(key: &EcPrivateKey<'_>, curve: Option<ObjectIdentifier>) -> Result<
     let point = key
         .point
         .and_then(|point| point.as_bytes())
-        .ok_or(Error::UnknownKey)?;
+        .ok_or(Error::KeyWithoutPoint)?;
     let scalar = key.scalar.as_bytes();
     EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &SystemRandom::new())
         .map(wrap)

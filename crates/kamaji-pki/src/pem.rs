@@ -1,7 +1,7 @@
 //! PEM as the consumers of our Secrets read it: Go's `encoding/pem` is the measure.
 //!
-//! Text around a block is skipped, either line ending serves, a block's last line must stand alone. One pass over the
-//! input, so that a Secret full of beginnings without an end costs no more than its length.
+//! Text around a block is skipped, either line ending serves, a block's last line must stand alone. One pass
+//! over the input, so that a Secret full of beginnings without an end costs no more than its length.
 
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;

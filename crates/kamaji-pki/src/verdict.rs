@@ -53,7 +53,8 @@ pub enum NamesPolicy {
     /// The same names, organisations and purpose, no more.
     #[default]
     Exactly,
-    /// Everything wanted is there; what is there besides may stay. For certificates that somebody else issued.
+    /// Everything wanted is there; what is there besides may stay. For certificates that somebody else
+    /// issued.
     AtLeast,
 }
 
@@ -125,8 +126,8 @@ pub fn renew(
     }
 }
 
-/// When `certificate` is due for renewal: `renew_before` its end, or at half of its life if that is later. It lies in
-/// the past for one that its authority cannot outlive: such a certificate is kept.
+/// When `certificate` is due for renewal: `renew_before` its end, or at half of its life if that is later. It
+/// lies in the past for one that its authority cannot outlive: such a certificate is kept.
 pub fn deadline(certificate: &Certificate, renew_before: SignedDuration) -> Timestamp {
     let life = certificate.not_before().duration_until(certificate.not_after());
     let margin = renew_before.min(life / 2).max(SignedDuration::ZERO);
@@ -193,8 +194,8 @@ fn begun(found: &Found, _: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
 }
 
 fn far_from_expiry(found: &Found, wanted: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
-    // A new certificate that ends no later gains nothing: without this, the last hours of an authority would be one
-    // renewal after the other.
+    // A new certificate that ends no later gains nothing: without this, the last hours of an authority would
+    // be one renewal after the other.
     let end = now
         .checked_add(wanted.leaf.valid_for)
         .unwrap_or(Timestamp::MAX)
