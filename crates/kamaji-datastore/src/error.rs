@@ -1,0 +1,322 @@
+//! What can go wrong with a datastore, told apart by what has to be done about it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::account::{Owner, Schema, User};
+
+/// Why a verb did not do its work.
+///
+/// The text says what was being done and what to do next; the cause is the source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name that no datastore account may have.
+    #[error("{kind} name {name:?} cannot be used: {problem}")]
+    Name {
+        /// Which name: schema, user or owner.
+        kind: &'static str,
+        /// The name, shortened.
+        name: String,
+        /// What is wrong with it.
+        problem: NameProblem,
+    },
+    /// The settings cannot be used, whatever the datastore says.
+    #[error("{what}; correct the DataStore or the Secret that it names")]
+    Settings {
+        /// What is wrong with them.
+        what: String,
+        /// The parser's complaint, if there is one.
+        #[source]
+        source: Option<Cause>,
+    },
+    /// No endpoint answers.
+    #[error("cannot reach {endpoints}; check that the datastore runs and that its endpoints are right")]
+    Unreachable {
+        /// All endpoints that were tried.
+        endpoints: String,
+        /// What happened at each of them.
+        #[source]
+        source: Cause,
+    },
+    /// The server's certificate is not the one of a server that we trust.
+    #[error(
+        "{endpoint} is not trusted; check the certificate authority in the DataStore, and the server's certificate"
+    )]
+    Untrusted {
+        /// Where the server was found.
+        endpoint: String,
+        /// Which rule its certificate breaks.
+        #[source]
+        source: Cause,
+    },
+    /// The server does not accept who we say we are.
+    #[error(
+        "{endpoint} does not accept our identity; check the client certificate or the password in the DataStore"
+    )]
+    Unauthenticated {
+        /// Where the server was found.
+        endpoint: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The server knows us, and we lack a right.
+    #[error("not allowed to {doing}; give the DataStore's user the role root")]
+    Forbidden {
+        /// What we were doing.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The server does not ask anyone who they are, so that tenants could read each other.
+    #[error("authentication is off at {endpoint}; turn it on before tenants share this datastore")]
+    AuthDisabled {
+        /// Where the server was found.
+        endpoint: String,
+    },
+    /// The datastore is full and refuses writes.
+    #[error("no space left in the datastore to {doing}; free or enlarge it, then disarm its alarm")]
+    NoSpace {
+        /// What we were doing.
+        doing: String,
+    },
+    /// Too few members of the datastore are alive to agree on anything.
+    #[error("the datastore has no quorum to {doing}; bring its members back")]
+    NoQuorum {
+        /// What we were doing.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The members of the datastore hold different data.
+    #[error("the datastore reports that it is corrupt; repair it before it is used again")]
+    Corrupt,
+    /// What bears the account's name is not the account's.
+    #[error("{what}; choose another name for this tenant, or remove it from the datastore by hand")]
+    Foreign {
+        /// What is not ours.
+        what: Foreign,
+    },
+    /// No answer came within the deadline.
+    #[error("no answer within {after:?} to: {doing}")]
+    Timeout {
+        /// What we were doing.
+        doing: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// What we wrote was changed again and again while we looked.
+    #[error("gave up after {rounds} rounds to {doing}; something else changes the same account")]
+    Contended {
+        /// What we were doing.
+        doing: String,
+        /// How often we tried.
+        rounds: usize,
+    },
+    /// Anything else that the datastore refused.
+    #[error("the datastore refused to {doing}")]
+    Refused {
+        /// What we were doing.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// The words of a library or a server on what went wrong, with its own causes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(pub(crate) String);
+
+/// Something in the datastore that has the name of an account and is not the account's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// The schema is marked as another tenant's, or as this one's with another user.
+    Schema {
+        /// The schema.
+        schema: Schema,
+        /// Whose marker it bears, if that can be read.
+        owner: Option<Owner>,
+    },
+    /// The user is marked as another tenant's, or as this one's with another schema.
+    User {
+        /// The user.
+        user: User,
+        /// Whose marker it bears, if that can be read.
+        owner: Option<Owner>,
+    },
+    /// A user of this name exists, and nothing says that it is ours.
+    UnmarkedUser(User),
+    /// A role of this name exists, and nothing says that it is ours.
+    UnmarkedRole(Schema),
+    /// There are keys where this account's data would be, and nothing says that they are ours.
+    UnmarkedKeys(Schema),
+}
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameProblem {
+    /// It has no characters.
+    #[error("it is empty")]
+    Empty,
+    /// It has too many.
+    #[error("it is longer than {longest} bytes")]
+    TooLong {
+        /// The greatest length, in bytes.
+        longest: usize,
+    },
+    /// It has others than the plain ones.
+    #[error("only letters, digits, '_' and '-' are allowed, and no '-' at the beginning")]
+    Characters,
+    /// It belongs to a database, to its administrator or to Kamaji.
+    #[error("it is reserved")]
+    Reserved,
+}
+
+impl Error {
+    pub(crate) fn name(kind: &'static str, name: &str, problem: NameProblem) -> Self {
+        Self::Name {
+            kind,
+            name: name.chars().take(80).collect(),
+            problem,
+        }
+    }
+
+    /// The word for conditions, Events and metrics: one of a closed set, never built from data.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Name { .. } => "InvalidName",
+            Self::Settings { .. } => "InvalidSettings",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Untrusted { .. } => "ServerNotTrusted",
+            Self::Unauthenticated { .. } => "Unauthenticated",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::AuthDisabled { .. } => "AuthDisabled",
+            Self::NoSpace { .. } => "NoSpace",
+            Self::NoQuorum { .. } => "NoQuorum",
+            Self::Corrupt => "Corrupt",
+            Self::Foreign { .. } => "ForeignObject",
+            Self::Timeout { .. } => "Timeout",
+            Self::Contended { .. } => "Contended",
+            Self::Refused { .. } => "Refused",
+        }
+    }
+
+    /// Whether only a change of the account's names, of the settings or of what others made in the datastore can help.
+    ///
+    /// Everything else may mend by itself and is worth another try later.
+    pub fn needs_a_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Name { .. } | Self::Settings { .. } | Self::Foreign { .. }
+        )
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema {
+                schema,
+                owner: Some(owner),
+            } => write!(f, "schema {schema} belongs to the tenant with UID {owner}"),
+            Self::Schema { schema, owner: None } => {
+                write!(f, "schema {schema} bears a marker that cannot be read")
+            }
+            Self::User {
+                user,
+                owner: Some(owner),
+            } => write!(f, "user {user} belongs to the tenant with UID {owner}"),
+            Self::User { user, owner: None } => write!(f, "user {user} bears a marker that cannot be read"),
+            Self::UnmarkedUser(user) => write!(f, "user {user} exists and was not made for this tenant"),
+            Self::UnmarkedRole(schema) => write!(f, "role {schema} exists and was not made for this tenant"),
+            Self::UnmarkedKeys(schema) => write!(
+                f,
+                "there are keys below /{schema}/ that were not made for this tenant"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn cause() -> Cause {
+        Cause("because".to_owned())
+    }
+
+    fn one_of_each() -> Vec<Error> {
+        let doing = || "add user x".to_owned();
+        let endpoint = || "a:1".to_owned();
+        vec![
+            Error::name("schema", "a/b", NameProblem::Characters),
+            Error::Settings {
+                what: "no endpoint is given".to_owned(),
+                source: Some(cause()),
+            },
+            Error::Unreachable {
+                endpoints: endpoint(),
+                source: cause(),
+            },
+            Error::Untrusted {
+                endpoint: endpoint(),
+                source: cause(),
+            },
+            Error::Unauthenticated {
+                endpoint: endpoint(),
+                source: cause(),
+            },
+            Error::Forbidden {
+                doing: doing(),
+                source: cause(),
+            },
+            Error::AuthDisabled { endpoint: endpoint() },
+            Error::NoSpace { doing: doing() },
+            Error::NoQuorum {
+                doing: doing(),
+                source: cause(),
+            },
+            Error::Corrupt,
+            Error::Foreign {
+                what: Foreign::UnmarkedUser(User::parse("x").expect("plain")),
+            },
+            Error::Timeout {
+                doing: doing(),
+                after: Duration::from_secs(10),
+            },
+            Error::Contended {
+                doing: doing(),
+                rounds: 32,
+            },
+            Error::Refused {
+                doing: doing(),
+                source: cause(),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_reason_is_camel_case_and_belongs_to_one_error() {
+        let errors = one_of_each();
+        let reasons: BTreeSet<_> = errors.iter().map(Error::reason).collect();
+        assert_eq!(reasons.len(), errors.len());
+        for reason in reasons {
+            assert!(reason.starts_with(|c: char| c.is_ascii_uppercase()), "{reason}");
+            assert!(reason.chars().all(|c| c.is_ascii_alphanumeric()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_text_never_repeats_the_cause() {
+        for error in one_of_each() {
+            let text = error.to_string();
+            assert!(!text.contains("because") && !text.ends_with('.'), "{text}");
+        }
+    }
+}

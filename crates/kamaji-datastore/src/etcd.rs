@@ -1,0 +1,200 @@
+//! A tenant in etcd: a user that logs in by certificate, a role of the schema's name with one range of keys, and
+//! those keys.
+//!
+//! etcd cannot mark users and roles, so their owner is written below `/_kamaji/`, where no tenant's range reaches, and
+//! before they are made.
+
+mod connection;
+mod keys;
+mod mark;
+mod observe;
+mod pause;
+mod plan;
+mod refusal;
+mod rights;
+mod statement;
+
+use std::fmt;
+use std::sync::Arc;
+
+use etcd_client::GetOptions;
+
+use crate::account::Account;
+use crate::config::{Endpoint, Settings};
+use crate::error::Error;
+use crate::etcd::connection::{Connection, Failure, Patience};
+use crate::etcd::mark::Mark;
+use crate::etcd::plan::Step;
+use crate::etcd::refusal::Refusal;
+use crate::store::{Change, Health, Leftover, Marker, Residue};
+
+/// How often a statement whose outcome is unknown, or in which another was faster, leads to a new look.
+const LOOKS: usize = 8;
+/// How many marks are read at once.
+const PAGE: i64 = 1_000;
+
+/// One etcd cluster.
+#[derive(Clone)]
+pub struct Etcd {
+    connection: Arc<Connection>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Etcd {
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let endpoints = settings.endpoints.clone();
+        let connection = Arc::new(Connection::new(settings)?);
+        Ok(Self {
+            connection,
+            endpoints,
+        })
+    }
+
+    pub(crate) async fn check(&self) -> Result<Health, Error> {
+        let session = self.connection.session(Patience::Lose).await?;
+        rights::authentication_is_on(&self.connection).await?;
+        rights::no_alarm_is_raised(&self.connection).await?;
+        rights::may_write(&self.connection).await?;
+        let status = self.connection.ask("read the status", |session| async move {
+            session.client().status().await
+        });
+        let status = status.await.map_err(|failure| failure.error)?;
+        Ok(Health {
+            endpoint: session.endpoint.clone(),
+            version: status.version().to_owned(),
+            used_bytes: status.db_size().try_into().unwrap_or(0),
+            quota_bytes: status.db_size_quota().try_into().ok().filter(|quota| *quota > 0),
+        })
+    }
+
+    pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        self.step(account, |observed| {
+            plan::ensure(account, observed).map_err(|what| Error::Foreign { what })
+        })
+        .await
+    }
+
+    pub(crate) async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        self.step(account, |observed| {
+            let steps = plan::remove(account, observed);
+            if steps.is_empty() && plan::leaves_something(account, observed) {
+                let (schema, user) = (account.schema.as_str(), account.user.as_str());
+                tracing::warn!(
+                    schema,
+                    user,
+                    owner = account.owner.as_str(),
+                    "left what is another's"
+                );
+            }
+            Ok(steps)
+        })
+        .await
+    }
+
+    pub(crate) async fn audit(&self) -> Result<Vec<Marker>, Error> {
+        let below = keys::Range::below(keys::OWNERS);
+        let mut markers = Vec::new();
+        let mut start = below.start;
+        loop {
+            let page = self.connection.ask("read the marks", |session| {
+                let options = GetOptions::new().with_range(below.end.clone()).with_limit(PAGE);
+                let start = start.clone();
+                async move { session.client().get(start, Some(options)).await }
+            });
+            let page = page.await.map_err(|failure| failure.error)?;
+            markers.extend(page.kvs().iter().map(|kv| mark::marker(kv.key(), kv.value())));
+            match page.kvs().last().filter(|_| page.more()) {
+                // The next key after this one.
+                Some(last) => start = [last.key(), b"\0"].concat(),
+                None => return Ok(markers),
+            }
+        }
+    }
+
+    pub(crate) async fn residue(&self, account: &Account) -> Result<Residue, Error> {
+        let observed = observe::account(&self.connection, account).await?;
+        let count = if observed.has_keys {
+            observe::count(&self.connection, account).await?
+        } else {
+            0
+        };
+        let marks = [
+            (observed.schema_mark, keys::owner_of(&account.schema)),
+            (observed.user_mark, keys::owner_of_user(&account.user)),
+        ];
+        let marks = marks
+            .into_iter()
+            .filter(|(mark, _)| *mark != Mark::Absent)
+            .map(|(_, key)| Leftover::Mark(key));
+        let user = observed
+            .user
+            .is_some()
+            .then(|| Leftover::User(account.user.clone()));
+        let role = observed
+            .role
+            .is_some()
+            .then(|| Leftover::Role(account.schema.clone()));
+        let keys = (count > 0).then(|| Leftover::Keys {
+            schema: account.schema.clone(),
+            count: Some(count),
+        });
+        Ok(Residue {
+            left: user.into_iter().chain(role).chain(keys).chain(marks).collect(),
+        })
+    }
+
+    pub(crate) fn footprint(account: &Account) -> Residue {
+        Residue {
+            left: vec![
+                Leftover::User(account.user.clone()),
+                Leftover::Role(account.schema.clone()),
+                Leftover::Keys {
+                    schema: account.schema.clone(),
+                    count: None,
+                },
+                Leftover::Mark(keys::owner_of(&account.schema)),
+                Leftover::Mark(keys::owner_of_user(&account.user)),
+            ],
+        }
+    }
+
+    /// Observes, decides, makes the first statement of the decision, and says which one it was.
+    async fn step(
+        &self,
+        account: &Account,
+        decide: impl Fn(&plan::Observed) -> Result<Vec<Step>, Error>,
+    ) -> Result<Option<Change>, Error> {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let observed = observe::account(&self.connection, account).await?;
+            let Some(step) = decide(&observed)?.into_iter().next() else {
+                return Ok(None);
+            };
+            match statement::make(&self.connection, account, &step).await {
+                Ok(change) => {
+                    let (schema, user) = (account.schema.as_str(), account.user.as_str());
+                    tracing::info!(schema, user, change = ?change, "changed the account");
+                    return Ok(Some(change));
+                }
+                Err(Failure { refusal, error }) if is_settled_by_another_look(refusal) && looks < LOOKS => {
+                    tracing::debug!(%error, "looking again");
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+}
+
+/// Whether a statement failed because it was in vain, or nobody knows whether it did.
+fn is_settled_by_another_look(refusal: Refusal) -> bool {
+    refusal.leaves_doubt() || matches!(refusal, Refusal::Raced | Refusal::NoUser | Refusal::NoRole)
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! What has to be done for an account, given what there is. Nothing here awaits or knows a client.
+
+use std::collections::BTreeSet;
+
+use crate::account::{Account, Standing};
+use crate::error::Foreign;
+use crate::etcd::keys::Range;
+use crate::etcd::mark::Mark;
+
+/// What there is in etcd under the names of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) schema_mark: Mark,
+    pub(crate) user_mark: Mark,
+    /// The roles of the user, if it exists.
+    pub(crate) user: Option<BTreeSet<String>>,
+    /// What the role permits, if it exists.
+    pub(crate) role: Option<BTreeSet<Grant>>,
+    /// Whether any key lies below the schema's prefix.
+    pub(crate) has_keys: bool,
+}
+
+/// One permission of a role.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Grant {
+    pub(crate) range: Range,
+    pub(crate) access: Access,
+}
+
+/// What a permission lets its holder do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    ReadWrite,
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Put the marks that are missing, if both are still as they were seen.
+    Claim {
+        schema: Expected,
+        user: Expected,
+    },
+    AddUser,
+    DeleteUser,
+    AddRole,
+    DeleteRole,
+    GrantRange(Range),
+    RevokeRange(Range),
+    GrantRole,
+    RevokeRole(String),
+    /// Delete one batch of the schema's keys, if the schema's mark is still as it was seen.
+    DeleteKeys {
+        mark: i64,
+    },
+    /// Delete those marks that are ours, if they are still as they were seen.
+    Release {
+        schema: Option<i64>,
+        user: Option<i64>,
+    },
+}
+
+/// How a mark was seen when the decision to claim was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// It was not there: put it.
+    Absent,
+    /// It was ours: leave it, if its last change is still this one.
+    Ours(i64),
+}
+
+/// What must be done, in order, until the account exists and can reach its own data and nothing else.
+///
+/// # Errors
+/// What bears a name of the account and is not the account's; nothing may be done then.
+pub(crate) fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {
+    let claims = claims(account, observed)?;
+    Ok(claims
+        .into_iter()
+        .chain(user_steps(account, observed))
+        .chain(role_steps(account, observed))
+        .collect())
+}
+
+/// What must be done, in order, until nothing of the account is left.
+///
+/// The user goes first, so that nobody writes while the data goes; the marks go last, so that whoever is cut off
+/// is known by them afterwards.
+pub(crate) fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
+    let schema_is_ours = schema_is_ours(account, observed);
+    let user_is_ours = user_is_ours(account, observed);
+    let mut steps = Vec::new();
+    if user_is_ours && observed.user.is_some() {
+        steps.push(Step::DeleteUser);
+    }
+    if schema_is_ours && observed.role.is_some() {
+        steps.push(Step::DeleteRole);
+    }
+    if schema_is_ours && observed.has_keys {
+        steps.push(Step::DeleteKeys {
+            mark: observed.schema_mark.revision(),
+        });
+    }
+    let held = |mark: &Mark, ours: bool| (ours && *mark != Mark::Absent).then(|| mark.revision());
+    let release = (
+        held(&observed.schema_mark, schema_is_ours),
+        held(&observed.user_mark, user_is_ours),
+    );
+    if let (schema, user @ Some(_)) | (schema @ Some(_), user) = release {
+        steps.push(Step::Release { schema, user });
+    }
+    steps
+}
+
+/// Whether anything that bears the account's names is left alone by [`remove`].
+pub(crate) fn leaves_something(account: &Account, observed: &Observed) -> bool {
+    let schema_exists = observed.role.is_some() || observed.has_keys || observed.schema_mark != Mark::Absent;
+    let user_exists = observed.user.is_some() || observed.user_mark != Mark::Absent;
+    (schema_exists && !schema_is_ours(account, observed)) || (user_exists && !user_is_ours(account, observed))
+}
+
+fn claims(account: &Account, observed: &Observed) -> Result<Option<Step>, Foreign> {
+    let expected = |mark: &Mark| match mark {
+        Mark::Absent => Expected::Absent,
+        Mark::Held { revision, .. } | Mark::Unreadable { revision } => Expected::Ours(*revision),
+    };
+    if let Some(foreign) = foreign_schema(account, observed).or_else(|| foreign_user(account, observed)) {
+        return Err(foreign);
+    }
+    let (schema, user) = (expected(&observed.schema_mark), expected(&observed.user_mark));
+    let both_marked = schema != Expected::Absent && user != Expected::Absent;
+    Ok((!both_marked).then_some(Step::Claim { schema, user }))
+}
+
+fn foreign_schema(account: &Account, observed: &Observed) -> Option<Foreign> {
+    if schema_is_ours(account, observed) {
+        return None;
+    }
+    let schema = account.schema.clone();
+    match (&observed.schema_mark, &observed.role, observed.has_keys) {
+        (Mark::Absent, Some(_), _) => Some(Foreign::UnmarkedRole(schema)),
+        (Mark::Absent, None, true) => Some(Foreign::UnmarkedKeys(schema)),
+        (Mark::Absent, None, false) => None,
+        (mark, _, _) => Some(Foreign::Schema {
+            schema,
+            owner: mark.owner().cloned(),
+        }),
+    }
+}
+
+fn foreign_user(account: &Account, observed: &Observed) -> Option<Foreign> {
+    if user_is_ours(account, observed) {
+        return None;
+    }
+    let user = account.user.clone();
+    match (&observed.user_mark, &observed.user) {
+        (Mark::Absent, Some(_)) => Some(Foreign::UnmarkedUser(user)),
+        (Mark::Absent, None) => None,
+        (mark, _) => Some(Foreign::User {
+            user,
+            owner: mark.owner().cloned(),
+        }),
+    }
+}
+
+/// Whether role and data of the schema are this account's: by the mark, or, before there is one, by the tenant's
+/// status and a role that fits.
+fn schema_is_ours(account: &Account, observed: &Observed) -> bool {
+    match &observed.schema_mark {
+        Mark::Absent => {
+            account.standing == Standing::Recorded
+                && observed
+                    .role
+                    .as_ref()
+                    .is_none_or(|role| role.iter().all(|grant| fits(account, grant)))
+        }
+        mark => mark.is_of(account, account.user.as_str()),
+    }
+}
+
+/// Whether the user is this account's: by the mark, or, before there is one, by the tenant's status and roles that fit.
+fn user_is_ours(account: &Account, observed: &Observed) -> bool {
+    match &observed.user_mark {
+        Mark::Absent => {
+            account.standing == Standing::Recorded
+                && observed
+                    .user
+                    .as_ref()
+                    .is_none_or(|roles| roles.iter().all(|role| role == account.schema.as_str()))
+        }
+        mark => mark.is_of(account, account.schema.as_str()),
+    }
+}
+
+/// Whether a grant is one that Kamaji made, in this version or an earlier one.
+fn fits(account: &Account, grant: &Grant) -> bool {
+    grant.range == Range::of(&account.schema) || grant.range == Range::open(&account.schema)
+}
+
+fn user_steps(account: &Account, observed: &Observed) -> Vec<Step> {
+    let surplus = |role: &&String| role.as_str() != account.schema.as_str();
+    match &observed.user {
+        None => vec![Step::AddUser],
+        Some(roles) => roles
+            .iter()
+            .filter(surplus)
+            .cloned()
+            .map(Step::RevokeRole)
+            .collect(),
+    }
+}
+
+fn role_steps(account: &Account, observed: &Observed) -> Vec<Step> {
+    let wanted = Grant {
+        range: Range::of(&account.schema),
+        access: Access::ReadWrite,
+    };
+    let (add, grants) = match &observed.role {
+        None => (Some(Step::AddRole), &BTreeSet::new()),
+        Some(grants) => (None, grants),
+    };
+    // Granted before the wrong ones are revoked: a tenant that lives on too wide a range never loses its own.
+    let grant = (!grants.contains(&wanted)).then(|| Step::GrantRange(wanted.range.clone()));
+    let surplus = grants.iter().filter(|grant| grant.range != wanted.range);
+    let revoke = surplus.map(|grant| Step::RevokeRange(grant.range.clone()));
+    let has_role = observed
+        .user
+        .as_ref()
+        .is_some_and(|roles| roles.contains(account.schema.as_str()));
+    let give = (!has_role).then_some(Step::GrantRole);
+    add.into_iter().chain(grant).chain(revoke).chain(give).collect()
+}
+
+#[cfg(test)]
+mod tests;

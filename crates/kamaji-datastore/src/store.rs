@@ -1,0 +1,345 @@
+//! The verbs, the same for every kind of datastore.
+
+use std::fmt;
+
+use crate::account::{Account, Owner, Schema, Standing, User};
+use crate::config::Settings;
+use crate::error::Error;
+#[cfg(feature = "etcd")]
+use crate::etcd::Etcd;
+
+/// One datastore, reached lazily over one connection that is shared by all clones.
+///
+/// # Guarantees
+/// Every verb may be repeated, and may be cut off at any moment: the next call goes on from what it finds.
+/// Every verb ends: each connection and each request has a deadline. Nothing is altered that is not marked as the
+/// account's, except what [`Standing::Recorded`] allows.
+///
+/// # Assumptions
+/// Verbs are awaited within a tokio runtime. Names and owner are written down, in the tenant's status, before
+/// [`ensure`](Self::ensure) is called for the first time.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// An etcd cluster: a tenant has a user, a role and the keys below a prefix.
+    #[cfg(feature = "etcd")]
+    Etcd(Etcd),
+}
+
+/// What a healthy datastore said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The member that answered, `host:port`.
+    pub endpoint: String,
+    /// The version of the server's software.
+    pub version: String,
+    /// How much room its data takes, in bytes.
+    pub used_bytes: u64,
+    /// How much room it may take, in bytes; nothing if the server does not tell.
+    pub quota_bytes: Option<u64>,
+}
+
+/// What had to be done until an account was as it should be. Empty if nothing had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ensured {
+    /// The statements that were made, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One statement that was made for an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// The names were marked as this tenant's.
+    Claimed,
+    /// The user was made.
+    UserAdded,
+    /// The user was removed.
+    UserDeleted,
+    /// The role was made.
+    RoleAdded,
+    /// The role was removed.
+    RoleDeleted,
+    /// The role was given the tenant's range of keys.
+    RangeGranted,
+    /// A range that is not the tenant's was taken from the role.
+    RangeRevoked,
+    /// The user was given the role.
+    RoleGranted,
+    /// A role that is not the tenant's was taken from the user.
+    RoleRevoked,
+    /// Some of the data was deleted.
+    DataDeleted,
+    /// The marks were removed.
+    Released,
+}
+
+/// An account as its mark in the datastore tells it, for finding those whose tenant is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The schema that is marked.
+    pub schema: String,
+    /// The user and the owner in the mark; nothing if the mark cannot be read.
+    pub holder: Option<(User, Owner)>,
+}
+
+/// What is in a datastore under the names of an account, or might be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Residue {
+    /// Everything that is left; empty if the datastore is as if the account had never been.
+    pub left: Vec<Leftover>,
+}
+
+/// One thing in a datastore that bears an account's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// The user.
+    User(User),
+    /// The role.
+    Role(Schema),
+    /// The keys below the schema's prefix.
+    Keys {
+        /// The schema.
+        schema: Schema,
+        /// How many, if they were counted.
+        count: Option<u64>,
+    },
+    /// A mark: the key that it lies at.
+    Mark(String),
+}
+
+impl Store {
+    /// An etcd cluster. Nothing is sent before the first verb.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if there is no endpoint, or what should be PEM cannot be read as such.
+    #[cfg(feature = "etcd")]
+    pub fn etcd(settings: Settings) -> Result<Self, Error> {
+        Etcd::new(settings).map(Self::Etcd)
+    }
+
+    /// The datastore is reached, knows us, asks everyone who they are, and lets us do what the other verbs need.
+    ///
+    /// Leaves no trace in the datastore. An unreachable datastore is tried at once, whatever the pause.
+    pub async fn check(&self) -> Result<Health, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.check().await,
+        }
+    }
+
+    /// The account exists, can reach its own data, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if any of its names is taken; nothing is altered then.
+    pub async fn ensure(&self, account: &Account) -> Result<Ensured, Error> {
+        let mut ensured = Ensured::default();
+        for _ in 0..ROUNDS {
+            match self.ensure_step(account).await? {
+                None => return Ok(ensured),
+                Some(change) => ensured.changes.push(change),
+            }
+        }
+        Err(contended("set up", account))
+    }
+
+    /// At most one statement was made towards [`ensure`](Self::ensure); nothing if there is nothing to do.
+    pub async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.ensure_step(account).await,
+        }
+    }
+
+    /// Nothing of the account is left: its user, its role, its data and its marks are gone.
+    ///
+    /// What bears the account's names and is not the account's stays, and is no error: of the account nothing is left.
+    pub async fn remove(&self, account: &Account) -> Result<(), Error> {
+        let mut rounds = 0;
+        while let Some(change) = self.remove_step(account).await? {
+            // Data goes in batches, as many as it takes: only other statements can be in vain.
+            rounds += usize::from(change != Change::DataDeleted);
+            if rounds > ROUNDS {
+                return Err(contended("remove", account));
+            }
+        }
+        Ok(())
+    }
+
+    /// At most one statement was made towards [`remove`](Self::remove); nothing if there is nothing to do.
+    pub async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.remove_step(account).await,
+        }
+    }
+
+    /// All accounts that are marked in this datastore, ordered by schema.
+    pub async fn audit(&self) -> Result<Vec<Marker>, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.audit().await,
+        }
+    }
+
+    /// What is there under the names of the account, whoever owns it.
+    pub async fn residue(&self, account: &Account) -> Result<Residue, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.residue(account).await,
+        }
+    }
+
+    /// What [`ensure`](Self::ensure) may have made, without asking the datastore: for the message when one that is
+    /// gone for good is given up.
+    pub fn footprint(&self, account: &Account) -> Residue {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => Etcd::footprint(account),
+        }
+    }
+}
+
+/// More statements than any account needs from any state it can be in.
+const ROUNDS: usize = 64;
+
+fn contended(verb: &str, account: &Account) -> Error {
+    Error::Contended {
+        doing: format!("{verb} the account of schema {}", account.schema),
+        rounds: ROUNDS,
+    }
+}
+
+impl Ensured {
+    /// Whether anything had to be done.
+    pub fn changed(&self) -> bool {
+        !self.changes.is_empty()
+    }
+}
+
+impl Marker {
+    /// The account that is marked, as far as it can be read; with it an orphan can be removed.
+    pub fn account(&self) -> Option<Account> {
+        let (user, owner) = self.holder.clone()?;
+        let schema = Schema::parse(&self.schema).ok()?;
+        Some(Account {
+            schema,
+            user,
+            owner,
+            standing: Standing::Claimed,
+        })
+    }
+}
+
+impl Residue {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+impl fmt::Display for Residue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, leftover) in self.left.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{leftover}")?;
+        }
+        if self.is_empty() {
+            f.write_str("nothing")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "user {user}"),
+            Self::Role(schema) => write!(f, "role {schema}"),
+            Self::Keys {
+                schema,
+                count: Some(count),
+            } => write!(f, "{count} keys below /{schema}/"),
+            Self::Keys { schema, count: None } => write!(f, "all keys below /{schema}/"),
+            Self::Mark(key) => write!(f, "key {key}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> Account {
+        Account {
+            schema: Schema::parse("x").expect("plain"),
+            user: User::parse("y").expect("plain"),
+            owner: Owner::parse("uid").expect("plain"),
+            standing: Standing::Claimed,
+        }
+    }
+
+    #[test]
+    fn verbs_can_be_awaited_on_any_thread() {
+        fn sent<T: Send>(_: impl FnOnce(&'static Store, &'static Account) -> T) {}
+        sent(Store::ensure);
+        sent(Store::remove);
+        sent(Store::residue);
+        sent(|store, _| store.check());
+        sent(|store, _| store.audit());
+    }
+
+    #[test]
+    fn residue_is_a_sentence() {
+        let Account {
+            schema,
+            user,
+            owner: _,
+            standing: _,
+        } = account();
+        assert_eq!(Residue::default().to_string(), "nothing");
+        let left = vec![
+            Leftover::User(user),
+            Leftover::Role(schema.clone()),
+            Leftover::Keys {
+                schema,
+                count: Some(3),
+            },
+            Leftover::Mark("/_kamaji/owners/x".to_owned()),
+        ];
+        assert_eq!(
+            Residue { left }.to_string(),
+            "user y, role x, 3 keys below /x/, key /_kamaji/owners/x"
+        );
+    }
+
+    #[test]
+    fn only_a_readable_marker_names_an_account() {
+        let Account {
+            schema,
+            user,
+            owner,
+            standing: _,
+        } = account();
+        let marker = Marker {
+            schema: schema.to_string(),
+            holder: Some((user, owner)),
+        };
+        assert_eq!(marker.account(), Some(account()));
+        assert_eq!(
+            Marker {
+                schema: "a/b".to_owned(),
+                ..marker.clone()
+            }
+            .account(),
+            None
+        );
+        assert_eq!(
+            Marker {
+                holder: None,
+                ..marker
+            }
+            .account(),
+            None
+        );
+    }
+}
