@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod cluster;
 pub mod command;
+pub mod generate;
 pub mod images;
 pub mod kubectl;
 pub mod operator_image;

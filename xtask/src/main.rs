@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{cache::Cache, cluster, progress::Progress};
+use xtask::{cache::Cache, cluster, generate, progress::Progress};
 
 /// Runs the local cluster, tries the operator out, tests everything.
 #[derive(Parser)]
@@ -23,6 +23,12 @@ enum Task {
     /// The local management cluster.
     #[command(subcommand)]
     Cluster(ClusterTask),
+    /// Writes the files that are made from code: definitions, rights, reference.
+    Generate {
+        /// Write nothing; name the files that are stale, and fail if there are any.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -44,6 +50,7 @@ fn main() -> Result<()> {
     let cache = Cache::of_this_user()?;
     match Arguments::parse().task {
         Task::Cluster(task) => run_cluster_task(&cache, task),
+        Task::Generate { check } => generate::run(check),
     }
 }
 

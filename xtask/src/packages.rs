@@ -9,74 +9,57 @@ use anyhow::{Result, bail};
 
 use crate::{command, progress::Progress};
 
-/// A Debian package, and a file of it by which its presence is known.
+/// A Debian package, a file of it by which its presence is known, and who needs it.
 struct Package {
     name: &'static str,
     probe: &'static str,
+    need: Need,
+}
+
+/// What packages are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Compiling this workspace.
+    Compiling,
+    /// The local cluster and its images, which needs everything.
+    Cluster,
 }
 
 /// Where programs of root are looked for, whatever the caller's `PATH` says.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const PACKAGES: &[Package] = &[
-    Package {
-        name: "containerd",
-        probe: "containerd",
-    },
-    Package {
-        name: "runc",
-        probe: "runc",
-    },
-    Package {
-        name: "containernetworking-plugins",
-        probe: "/usr/lib/cni/bridge",
-    },
-    Package {
-        name: "iproute2",
-        probe: "ip",
-    },
-    Package {
-        name: "iptables",
-        probe: "iptables-save",
-    },
-    Package {
-        name: "conntrack",
-        probe: "conntrack",
-    },
-    Package {
-        name: "ethtool",
-        probe: "ethtool",
-    },
-    Package {
-        name: "socat",
-        probe: "socat",
-    },
-    Package {
-        name: "busybox-static",
-        probe: "busybox",
-    },
-    Package {
-        name: "gcc",
-        probe: "gcc",
-    },
-    Package {
-        name: "libc6-dev",
-        probe: "/usr/include/stdio.h",
-    },
-    Package {
-        name: "protobuf-compiler",
-        probe: "protoc",
-    },
+    package("protobuf-compiler", "protoc", Need::Compiling),
+    package("containerd", "containerd", Need::Cluster),
+    package("runc", "runc", Need::Cluster),
+    package(
+        "containernetworking-plugins",
+        "/usr/lib/cni/bridge",
+        Need::Cluster,
+    ),
+    package("iproute2", "ip", Need::Cluster),
+    package("iptables", "iptables-save", Need::Cluster),
+    package("nftables", "nft", Need::Cluster),
+    package("conntrack", "conntrack", Need::Cluster),
+    package("ethtool", "ethtool", Need::Cluster),
+    package("socat", "socat", Need::Cluster),
+    package("busybox-static", "busybox", Need::Cluster),
+    package("gcc", "gcc", Need::Cluster),
+    package("libc6-dev", "/usr/include/stdio.h", Need::Cluster),
 ];
 
-/// Makes every package present: installs what is missing when we are root, else ends with the command to run.
-pub fn ensure(progress: &Progress) -> Result<()> {
-    let missing = missing();
+const fn package(name: &'static str, probe: &'static str, need: Need) -> Package {
+    Package { name, probe, need }
+}
+
+/// Makes these packages present: installs what is missing when we are root, else ends with the command to run.
+pub fn ensure(progress: &Progress, need: Need) -> Result<()> {
+    let missing = missing(need);
     if missing.is_empty() {
         return Ok(());
     }
     let names = missing.join(" ");
-    if program("apt-get").is_none() {
+    if find("apt-get").is_none() {
         bail!(
             "these programs are missing: {names} (names of Debian packages); install them and run this again"
         );
@@ -89,16 +72,20 @@ pub fn ensure(progress: &Progress) -> Result<()> {
     progress.step(&format!("installing {names}"), || install(&missing))
 }
 
-/// The full path of a program that root can run.
-pub fn program(name: &str) -> Option<PathBuf> {
+/// The full path of a program that root can run, or just its name when it is missing, to fail where it is started.
+pub fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| name.into())
+}
+
+fn find(name: &str) -> Option<PathBuf> {
     PATH.split(':')
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())
 }
 
-fn missing() -> Vec<&'static str> {
-    PACKAGES
-        .iter()
+fn missing(need: Need) -> Vec<&'static str> {
+    let needed = PACKAGES.iter().filter(|package| package.need <= need);
+    needed
         .filter(|package| !is_present(package))
         .map(|package| package.name)
         .collect()
@@ -106,7 +93,7 @@ fn missing() -> Vec<&'static str> {
 
 fn is_present(package: &Package) -> bool {
     Path::new(package.probe).is_absolute() && Path::new(package.probe).exists()
-        || program(package.probe).is_some()
+        || find(package.probe).is_some()
 }
 
 fn install(names: &[&str]) -> Result<()> {
@@ -138,21 +125,13 @@ mod tests {
 
     #[test]
     fn a_package_is_known_by_its_file() {
-        assert!(is_present(&Package {
-            name: "dash",
-            probe: "sh"
-        }));
-        assert!(is_present(&Package {
-            name: "base-files",
-            probe: "/etc/passwd"
-        }));
-        assert!(!is_present(&Package {
-            name: "none",
-            probe: "no-such-program-here"
-        }));
-        assert!(!is_present(&Package {
-            name: "none",
-            probe: "/no/such/file"
-        }));
+        assert!(is_present(&package("dash", "sh", Need::Cluster)));
+        assert!(is_present(&package("base-files", "/etc/passwd", Need::Cluster)));
+        assert!(!is_present(&package(
+            "none",
+            "no-such-program-here",
+            Need::Cluster
+        )));
+        assert!(!is_present(&package("none", "/no/such/file", Need::Cluster)));
     }
 }

@@ -7,13 +7,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{daemons, layout::DNS_SERVICE};
+use super::layout::DNS_SERVICE;
 use crate::{kubectl::Kubectl, programs::Program};
-
-/// Makes CoreDNS and the Service in front of it.
-pub(super) fn apply(kubectl: &Kubectl) -> Result<()> {
-    kubectl.apply(&manifest(daemons::has_name_server())).map(drop)
-}
 
 /// Asks the cluster's DNS for a name's address, as any program on the node would.
 pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
@@ -30,7 +25,7 @@ pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
     address_in(&ask().ok()?)
 }
 
-/// Waits until CoreDNS has rolled out.
+/// Whether CoreDNS is there as wanted.
 pub(super) fn is_rolled_out(kubectl: &Kubectl) -> Result<bool> {
     let deployment = kubectl
         .get(&["deployment", "coredns", "--namespace=kube-system"])
@@ -41,7 +36,8 @@ pub(super) fn is_rolled_out(kubectl: &Kubectl) -> Result<bool> {
         && status["readyReplicas"] == deployment["spec"]["replicas"])
 }
 
-fn manifest(has_name_server: bool) -> String {
+/// CoreDNS and the Service in front of it.
+pub(super) fn manifest(has_name_server: bool) -> String {
     // Without a name server to forward to CoreDNS would not even start.
     let forward = if has_name_server {
         "forward . /etc/resolv.conf"

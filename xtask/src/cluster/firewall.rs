@@ -1,44 +1,62 @@
 //! The packet filter chains that kubelet, kube-proxy and the network plugins leave behind.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use anyhow::Result;
 
 use crate::{command, packages};
 
-/// The two address families, each with its own tables.
-const FAMILIES: [&str; 2] = ["iptables", "ip6tables"];
+/// The two address families: what their tools are called, and what the kernel calls them.
+const FAMILIES: [(&str, &str); 2] = [("iptables", "ip"), ("ip6tables", "ip6")];
 
 /// The chains on this machine that look as if a Kubernetes node had made them.
 pub(super) fn chains() -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
-    for family in FAMILIES {
-        all.extend(cluster_chains(&save(family)?).map(str::to_owned));
+    for (tool, _) in FAMILIES {
+        all.extend(cluster_chains(&save(tool)?).map(str::to_owned));
     }
     Ok(all)
 }
 
-/// Removes every such chain but these, and the rules that lead there.
-pub(super) fn clean_up(foreign: &BTreeSet<String>) -> Result<()> {
-    for family in FAMILIES {
-        let script = clean_up_script(&save(family)?, foreign);
+/// The tables on this machine, as in `ip nat`.
+pub(super) fn tables() -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for (tool, family) in FAMILIES {
+        all.extend(tables_of(&save(tool)?).map(|table| format!("{family} {}", table_name(table))));
+    }
+    Ok(all)
+}
+
+/// Removes every such chain and the rules that lead there, and the tables that are empty then, but not those
+/// that were there before.
+pub(super) fn clean_up(foreign_chains: &BTreeSet<String>, foreign_tables: &BTreeSet<String>) -> Result<()> {
+    for (tool, family) in FAMILIES {
+        let script = clean_up_script(&save(tool)?, foreign_chains);
         if !script.is_empty() {
             command::output_with_input(
-                Command::new(tool(family, "restore")).args(["--noflush", "--wait"]),
+                Command::new(path_of(tool, "restore")).args(["--noflush", "--wait"]),
                 &script,
             )?;
+        }
+        let saved = save(tool)?;
+        for table in tables_of(&saved).filter(|table| is_empty(table)).map(table_name) {
+            // The older kind of iptables has tables that cannot be deleted, and that nft does not know.
+            if !foreign_tables.contains(&format!("{family} {table}")) {
+                command::succeeds(
+                    Command::new(packages::program("nft")).args(["delete", "table", family, table]),
+                );
+            }
         }
     }
     Ok(())
 }
 
-fn save(family: &str) -> Result<String> {
-    command::output(&mut Command::new(tool(family, "save")))
+fn save(tool: &str) -> Result<String> {
+    command::output(&mut Command::new(path_of(tool, "save")))
 }
 
-fn tool(family: &str, verb: &str) -> std::path::PathBuf {
-    let name = format!("{family}-{verb}");
-    packages::program(&name).unwrap_or_else(|| name.into())
+fn path_of(tool: &str, verb: &str) -> PathBuf {
+    packages::program(&format!("{tool}-{verb}"))
 }
 
 fn cluster_chains(saved: &str) -> impl Iterator<Item = &str> {
@@ -54,18 +72,35 @@ fn is_cluster_chain(chain: &str) -> bool {
 
 /// From the output of `iptables-save`, the input of `iptables-restore --noflush` that removes the cluster's chains.
 fn clean_up_script(saved: &str, foreign: &BTreeSet<String>) -> String {
-    saved
-        .split_inclusive("COMMIT\n")
+    tables_of(saved)
         .map(|table| clean_up_table(table, foreign))
         .collect()
+}
+
+/// The parts of `iptables-save`'s output that describe one table each.
+fn tables_of(saved: &str) -> impl Iterator<Item = &str> {
+    saved
+        .split_inclusive("COMMIT\n")
+        .filter(|part| part.lines().any(|line| line.starts_with('*')))
+}
+
+fn table_name(table: &str) -> &str {
+    table
+        .lines()
+        .find_map(|line| line.strip_prefix('*'))
+        .unwrap_or_default()
+}
+
+/// Whether the table lets everything pass: no rule, no chain but the kernel's own.
+fn is_empty(table: &str) -> bool {
+    table
+        .lines()
+        .all(|line| !line.starts_with("-A ") && (!line.starts_with(':') || line.contains(" ACCEPT ")))
 }
 
 fn clean_up_table(saved: &str, foreign: &BTreeSet<String>) -> String {
     let ours = |chain: &str| is_cluster_chain(chain) && !foreign.contains(chain);
     let chains: Vec<&str> = cluster_chains(saved).filter(|chain| ours(chain)).collect();
-    let Some(table) = saved.lines().find(|line| line.starts_with('*')) else {
-        return String::new();
-    };
     if chains.is_empty() {
         return String::new();
     }
@@ -80,7 +115,7 @@ fn clean_up_table(saved: &str, foreign: &BTreeSet<String>) -> String {
         });
     let removed = chains.iter().map(|chain| format!("-X {chain}\n"));
     let body: String = flushed.chain(unlinked).chain(removed).collect();
-    format!("{table}\n{body}COMMIT\n")
+    format!("*{}\n{body}COMMIT\n", table_name(saved))
 }
 
 #[cfg(test)]
@@ -131,6 +166,19 @@ COMMIT
             ""
         );
         assert_eq!(clean_up_script("", &BTreeSet::new()), "");
+    }
+
+    #[test]
+    fn a_table_is_empty_without_rules_and_chains() {
+        let empty = "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n";
+        assert!(is_empty(empty));
+        assert!(!is_empty(&empty.replace("ACCEPT", "DROP")));
+        assert!(!is_empty(&empty.replace("COMMIT", "-A INPUT -j ACCEPT\nCOMMIT")));
+        assert!(!is_empty(&empty.replace("COMMIT", ":DOCKER - [0:0]\nCOMMIT")));
+        assert_eq!(
+            tables_of(SAVED).map(table_name).collect::<Vec<_>>(),
+            ["filter", "nat"]
+        );
     }
 
     #[test]

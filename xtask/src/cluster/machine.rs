@@ -40,6 +40,7 @@ const TOUCHED_PATHS: &[&str] = &[
     "/opt/cni",
     "/opt/containerd",
     "/run/containerd",
+    "/run/mount",
     "/run/netns",
     "/run/xtables.lock",
     "/usr/libexec/kubernetes",
@@ -62,6 +63,7 @@ pub(super) fn look_at(state: &mut State) -> Result<()> {
         );
     }
     state.foreign_chains = chains;
+    state.foreign_tables = firewall::tables()?;
     state.kernel_settings = WANTED_SETTINGS
         .iter()
         .map(|(name, _)| *name)
@@ -94,7 +96,7 @@ pub(super) fn prepare() -> Result<()> {
 /// Removes the interfaces, the packet filter chains, control groups and changed kernel settings.
 pub(super) fn restore(state: &State) -> Result<()> {
     remove_interfaces()?;
-    firewall::clean_up(&state.foreign_chains)?;
+    firewall::clean_up(&state.foreign_chains, &state.foreign_tables)?;
     for (name, value) in &state.kernel_settings {
         if read_setting(name).as_ref() != Some(value) {
             write_setting(name, value)?;
@@ -224,8 +226,7 @@ fn interface_exists(name: &str) -> bool {
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
-    let program = packages::program("ip").unwrap_or_else(|| "ip".into());
-    command::output(Command::new(program).args(arguments)).map(drop)
+    command::output(Command::new(packages::program("ip")).args(arguments)).map(drop)
 }
 
 /// One line of `/proc/self/mountinfo`.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 use anyhow::Result;
 
 use super::layout::Layout;
-use crate::{command, images::Archive};
+use crate::{command, images::Archive, packages};
 
 /// Whether containerd answers.
 pub(super) fn answers(layout: &Layout) -> bool {
@@ -36,7 +36,7 @@ pub(super) fn import(layout: &Layout, archive: &Path) -> Result<String> {
 }
 
 fn ctr(layout: &Layout) -> Command {
-    let mut command = Command::new("/usr/bin/ctr");
+    let mut command = Command::new(packages::program("ctr"));
     command
         .arg("--address")
         .arg(layout.containerd_socket())

@@ -1,6 +1,6 @@
 //! Starting the cluster, and repairing one that is not whole.
 
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// On a running cluster it only repairs what is missing.
 pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     super::require_root("up")?;
-    packages::ensure(progress)?;
+    packages::ensure(progress, packages::Need::Cluster)?;
     programs::ensure(cache, progress, &super::programs())?;
     let _lock = cache.lock("cluster")?;
     let archives = progress.step("packing images", || {
@@ -48,8 +48,9 @@ pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     };
     progress.step("preparing the machine", || start.prepare())?;
     progress.step("starting etcd and containerd", || start.foundations())?;
-    progress.step("starting the API server", || start.api_server())?;
-    progress.step("importing images", || start.images(&archives))?;
+    progress.step("importing images, starting the API server", || {
+        start.images_and_api_server(&archives)
+    })?;
     progress.step("starting the other programs", || start.the_rest())?;
     progress.step("waiting for the node", || start.node())?;
     progress.step("waiting for DNS", || start.dns())
@@ -78,13 +79,16 @@ impl Start<'_> {
         self.wait_for("containerd's answer", || runtime::answers(&self.layout))
     }
 
-    fn api_server(&mut self) -> Result<()> {
+    fn images_and_api_server(&mut self, archives: &[images::Archive]) -> Result<()> {
         self.ensure_running(&daemons::kube_apiserver(self.cache, &self.layout))?;
-        self.wait_for("the API server to be ready", || is_api_ready(&self.kubectl))
-    }
-
-    fn images(&self, archives: &[images::Archive]) -> Result<()> {
-        runtime::import_missing(&self.layout, archives).map(drop)
+        thread::scope(|scope| {
+            let import = scope.spawn(|| runtime::import_missing(&self.layout, archives));
+            self.wait_for("the API server to be ready", || is_api_ready(&self.kubectl))?;
+            import
+                .join()
+                .expect("importing returns its errors instead of panicking")
+                .map(drop)
+        })
     }
 
     fn the_rest(&mut self) -> Result<()> {
@@ -92,7 +96,12 @@ impl Start<'_> {
         self.ensure_running(&daemons::scheduler(self.cache, &self.layout))?;
         self.ensure_running(&daemons::kube_proxy(self.cache, &self.layout))?;
         self.ensure_running(&daemons::kubelet(self.cache, &self.layout))?;
-        dns::apply(&self.kubectl)
+        let objects = [
+            include_str!("rights.yaml"),
+            &dns::manifest(daemons::has_name_server()),
+        ]
+        .concat();
+        self.kubectl.apply(&objects).map(drop)
     }
 
     fn node(&self) -> Result<()> {

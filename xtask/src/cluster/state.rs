@@ -28,6 +28,9 @@ pub(super) struct State {
     /// Packet filter chains with names like ours that were there before.
     #[serde(default)]
     pub(super) foreign_chains: BTreeSet<String>,
+    /// Packet filter tables, as in `ip nat`, that were there before.
+    #[serde(default)]
+    pub(super) foreign_tables: BTreeSet<String>,
     /// Whether the machine was looked at before anything was changed.
     #[serde(default)]
     pub(super) machine_seen: bool,
@@ -152,6 +155,7 @@ mod tests {
             kernel_settings: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
             absent_before: BTreeSet::from(["/var/log/containers".into()]),
             foreign_chains: BTreeSet::from(["CNI-OTHER".into()]),
+            foreign_tables: BTreeSet::from(["ip filter".into()]),
             machine_seen: true,
         };
         state.write(&layout).unwrap();

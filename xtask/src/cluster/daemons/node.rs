@@ -14,7 +14,7 @@ use crate::{
         },
         process::Daemon,
     },
-    images,
+    images, packages,
     programs::Program,
 };
 
@@ -23,7 +23,7 @@ pub(in crate::cluster) fn containerd(layout: &Layout) -> Daemon {
     let configuration = layout.configuration().join("containerd.toml");
     Daemon {
         name: "containerd",
-        program: "/usr/bin/containerd".into(),
+        program: packages::program("containerd"),
         arguments: vec![path_flag("config", &configuration)],
         files: vec![
             (configuration, containerd_configuration(layout)),

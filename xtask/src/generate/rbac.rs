@@ -1,0 +1,119 @@
+//! What the operator may do in the management cluster: exactly the calls that it makes.
+
+use std::fmt::Write;
+
+use super::{Generated, crds::HEADER};
+
+/// Permission for some verbs on some resources of one API group.
+struct Rule {
+    why: &'static str,
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+}
+
+const OURS: &str = "kamaji.clastix.io";
+const OBSERVE_AND_CLAIM: &[&str] = &["get", "list", "watch", "patch"];
+const OWN: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// Rights in the whole cluster, since tenants may live in any namespace.
+const CLUSTER: &[Rule] = &[
+    Rule {
+        why: "Reads what users want, and adds or removes its own finalizers.",
+        group: OURS,
+        resources: &["datastores", "kubeconfiggenerators", "tenantcontrolplanes"],
+        verbs: OBSERVE_AND_CLAIM,
+    },
+    Rule {
+        why: "Reports what it found.",
+        group: OURS,
+        resources: &[
+            "datastores/status",
+            "kubeconfiggenerators/status",
+            "tenantcontrolplanes/status",
+        ],
+        verbs: &["patch"],
+    },
+    Rule {
+        why: "Owns its children with blockOwnerDeletion, where OwnerReferencesPermissionEnforcement is enabled.",
+        group: OURS,
+        resources: &[
+            "datastores/finalizers",
+            "kubeconfiggenerators/finalizers",
+            "tenantcontrolplanes/finalizers",
+        ],
+        verbs: &["update"],
+    },
+    Rule {
+        why: "Keeps the certificates, kubeconfigs, configuration and Service of each tenant; reads the Secrets of DataStores.",
+        group: "",
+        resources: &["configmaps", "secrets", "services"],
+        verbs: OWN,
+    },
+    Rule {
+        why: "Keeps the control plane of each tenant.",
+        group: "apps",
+        resources: &["deployments"],
+        verbs: OWN,
+    },
+    Rule {
+        why: "Sees whether a namespace is being deleted, where nothing can be created any more.",
+        group: "",
+        resources: &["namespaces"],
+        verbs: &["get"],
+    },
+    Rule {
+        why: "Tells what it did, once for each change.",
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["create", "patch"],
+    },
+];
+
+/// Rights in the operator's own namespace.
+const NAMESPACE: &[Rule] = &[Rule {
+    why: "Makes sure that one replica acts at a time.",
+    group: "coordination.k8s.io",
+    resources: &["leases"],
+    verbs: &["get", "create", "update", "patch"],
+}];
+
+/// The rules of the chart's ClusterRole and Role.
+pub(super) fn files() -> Vec<Generated> {
+    [("cluster-rules", CLUSTER), ("namespace-rules", NAMESPACE)]
+        .map(|(name, rules)| Generated {
+            path: format!("charts/kamaji/generated/{name}.yaml"),
+            content: render(rules),
+        })
+        .into()
+}
+
+fn render(rules: &[Rule]) -> String {
+    let mut text = String::from(HEADER);
+    for rule in rules {
+        let _ = write!(
+            text,
+            "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n  verbs: [{}]\n",
+            rule.why,
+            rule.group,
+            rule.resources.join(", "),
+            rule.verbs.join(", "),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rule_grants_more_than_it_names() {
+        for rule in CLUSTER.iter().chain(NAMESPACE) {
+            for word in rule.resources.iter().chain(rule.verbs) {
+                assert!(!word.contains('*'), "{}", rule.why);
+            }
+            assert!(!rule.why.is_empty() && !rule.resources.is_empty() && !rule.verbs.is_empty());
+        }
+    }
+}
