@@ -36,10 +36,7 @@ impl Authority {
         let certificate = Draft {
             common_name,
             organizations: &[],
-            names: &Names {
-                dns,
-                ips: BTreeSet::new(),
-            },
+            names: &Names { dns, ips: BTreeSet::new() },
             not_before: start(now),
             not_after,
             public: key.public(),
@@ -58,9 +55,7 @@ impl Authority {
         if pair.certificate().is_authority() {
             Ok(Self(pair))
         } else {
-            Err(Error::NotAnAuthority {
-                common_name: pair.certificate().common_name().to_owned(),
-            })
+            Err(Error::NotAnAuthority { common_name: pair.certificate().common_name().to_owned() })
         }
     }
 
@@ -81,10 +76,7 @@ impl Authority {
             not_before: start(now),
             not_after,
             public: key.public(),
-            role: Role::Leaf {
-                usage: leaf.usage,
-                issuer: self.certificate(),
-            },
+            role: Role::Leaf { usage: leaf.usage, issuer: self.certificate() },
         }
         .sign(self.key())?;
         Pair::new(certificate, key)
@@ -105,10 +97,7 @@ impl Authority {
         if now < not_after {
             return Ok(());
         }
-        Err(Error::AuthorityExpired {
-            common_name: self.certificate().common_name().to_owned(),
-            not_after,
-        })
+        Err(Error::AuthorityExpired { common_name: self.certificate().common_name().to_owned(), not_after })
     }
 }
 
@@ -125,18 +114,12 @@ fn end(
     now.checked_add(valid_for)
         .ok()
         .filter(|_| valid_for.is_positive() && valid_for <= limit)
-        .ok_or_else(|| Error::Period {
-            common_name: common_name.to_owned(),
-            valid_for,
-            limit,
-        })
+        .ok_or_else(|| Error::Period { common_name: common_name.to_owned(), valid_for, limit })
 }
 
 fn check_common_name(common_name: &str) -> Result<(), Error> {
     if common_name.is_empty() || common_name.contains('\0') {
-        return Err(Error::Name {
-            name: common_name.to_owned(),
-        });
+        return Err(Error::Name { name: common_name.to_owned() });
     }
     Ok(())
 }

@@ -76,10 +76,8 @@ impl Certificate {
     pub fn from_pem(text: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(text).map_err(|_| Error::NotText(Material::Certificate))?;
         let block = pem::first(text, Material::Certificate, |label| label == "CERTIFICATE")?;
-        let inner = Inner::read(text.to_owned(), &block.der).map_err(|source| Error::Malformed {
-            material: Material::Certificate,
-            source,
-        })?;
+        let inner = Inner::read(text.to_owned(), &block.der)
+            .map_err(|source| Error::Malformed { material: Material::Certificate, source })?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -135,10 +133,7 @@ impl Certificate {
 
     /// Whether it may be used for `usage`: it says so, or does not restrict its use.
     pub fn serves(&self, usage: Usage) -> bool {
-        self.0
-            .purposes
-            .as_ref()
-            .is_none_or(|purposes| purposes.contains(&usage.oid()))
+        self.0.purposes.as_ref().is_none_or(|purposes| purposes.contains(&usage.oid()))
     }
 
     /// Whether `usage` is the one thing it may be used for.
@@ -230,9 +225,7 @@ fn attributes(name: &Name, oid: ObjectIdentifier) -> Vec<String> {
 }
 
 fn text(value: &Any) -> Option<String> {
-    DirectoryString::try_from(value)
-        .ok()
-        .map(|string| string.value().into_owned())
+    DirectoryString::try_from(value).ok().map(|string| string.value().into_owned())
 }
 
 fn alternative_names(tbs: &TbsCertificate) -> Result<Names, der::Error> {
@@ -267,12 +260,8 @@ fn instant(time: Time) -> Timestamp {
 }
 
 fn may_sign(tbs: &TbsCertificate) -> Result<bool, der::Error> {
-    let authority = tbs
-        .get_extension::<BasicConstraints>()?
-        .is_some_and(|(_, constraints)| constraints.ca);
-    let signs = tbs
-        .get_extension::<KeyUsage>()?
-        .is_none_or(|(_, usage)| usage.key_cert_sign());
+    let authority = tbs.get_extension::<BasicConstraints>()?.is_some_and(|(_, constraints)| constraints.ca);
+    let signs = tbs.get_extension::<KeyUsage>()?.is_none_or(|(_, usage)| usage.key_cert_sign());
     Ok(authority && signs)
 }
 
@@ -281,11 +270,8 @@ fn verification(
     signature: &AlgorithmIdentifier,
     key: &AlgorithmIdentifier,
 ) -> Option<&'static dyn VerificationAlgorithm> {
-    let curve = || {
-        key.parameters
-            .as_ref()
-            .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok())
-    };
+    let curve =
+        || key.parameters.as_ref().and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
     match (key.oid, signature.oid) {
         (RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION) => Some(&RSA_PKCS1_2048_8192_SHA256),
         (RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION) => Some(&RSA_PKCS1_2048_8192_SHA384),

@@ -85,9 +85,7 @@ impl Draft<'_> {
     /// The certificate, signed with `key`, which is that of the issuer.
     pub(crate) fn sign(&self, key: &PrivateKey) -> Result<Certificate, Error> {
         let serial = serial_number()?;
-        let unsigned = self
-            .unsigned(&serial, key)
-            .map_err(|source| self.encode(source))?;
+        let unsigned = self.unsigned(&serial, key).map_err(|source| self.encode(source))?;
         let signature = key.sign(&unsigned)?;
         let der = envelope(&unsigned, key.signature_algorithm(), &signature)
             .map_err(|source| self.encode(source))?;
@@ -95,10 +93,7 @@ impl Draft<'_> {
     }
 
     fn encode(&self, source: der::Error) -> Error {
-        Error::Encode {
-            common_name: self.common_name.to_owned(),
-            source,
-        }
+        Error::Encode { common_name: self.common_name.to_owned(), source }
     }
 
     fn unsigned(&self, serial: &[u8], key: &PrivateKey) -> Result<Vec<u8>, der::Error> {
@@ -147,13 +142,7 @@ fn authority_extensions() -> Result<Extensions, der::Error> {
     // here.
     let usages = KeyUsages::KeyCertSign | KeyUsages::CRLSign | KeyUsages::DigitalSignature;
     Ok(vec![
-        extension(
-            &BasicConstraints {
-                ca: true,
-                path_len_constraint: None,
-            },
-            Critical::Yes,
-        )?,
+        extension(&BasicConstraints { ca: true, path_len_constraint: None }, Critical::Yes)?,
         extension(&KeyUsage(usages), Critical::Yes)?,
     ])
 }
@@ -164,17 +153,8 @@ fn leaf_extensions(usage: Usage, issuer: &Certificate) -> Result<Extensions, der
         ..AuthorityKeyIdentifier::default()
     };
     Ok(vec![
-        extension(
-            &BasicConstraints {
-                ca: false,
-                path_len_constraint: None,
-            },
-            Critical::Yes,
-        )?,
-        extension(
-            &KeyUsage(FlagSet::from(KeyUsages::DigitalSignature)),
-            Critical::Yes,
-        )?,
+        extension(&BasicConstraints { ca: false, path_len_constraint: None }, Critical::Yes)?,
+        extension(&KeyUsage(FlagSet::from(KeyUsages::DigitalSignature)), Critical::Yes)?,
         extension(&ExtendedKeyUsage(vec![usage.oid()]), Critical::No)?,
         extension(&authority, Critical::No)?,
     ])
@@ -189,15 +169,8 @@ fn extension<T: AssociatedOid + Encode>(value: &T, critical: Critical) -> Result
 }
 
 fn general_names(names: &Names) -> Result<Vec<GeneralName>, der::Error> {
-    let dns = names
-        .dns
-        .iter()
-        .map(|name| Ia5String::new(name).map(GeneralName::DnsName));
-    let ips = names
-        .ips
-        .iter()
-        .copied()
-        .map(|ip: IpAddr| Ok(GeneralName::from(ip)));
+    let dns = names.dns.iter().map(|name| Ia5String::new(name).map(GeneralName::DnsName));
+    let ips = names.ips.iter().copied().map(|ip: IpAddr| Ok(GeneralName::from(ip)));
     dns.chain(ips).collect()
 }
 
@@ -213,18 +186,13 @@ fn distinguished_name(common_name: &str, organizations: &[String]) -> Result<Rdn
 
 fn relative_name(oid: ObjectIdentifier, value: &str) -> Result<RelativeDistinguishedName, der::Error> {
     let mut name = RelativeDistinguishedName::default();
-    name.insert(AttributeTypeAndValue {
-        oid,
-        value: Any::new(Tag::Utf8String, value.as_bytes())?,
-    })?;
+    name.insert(AttributeTypeAndValue { oid, value: Any::new(Tag::Utf8String, value.as_bytes())? })?;
     Ok(name)
 }
 
 fn serial_number() -> Result<[u8; SERIAL_BYTES], Error> {
     let mut bytes = [0; SERIAL_BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Crypto {
-        action: "draw a serial number",
-    })?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Crypto { action: "draw a serial number" })?;
     Ok(bytes)
 }
 
@@ -240,10 +208,5 @@ fn envelope(
     signature: &[u8],
 ) -> Result<Vec<u8>, der::Error> {
     let unsigned = <Any as der::Decode>::from_der(unsigned)?;
-    Signed {
-        unsigned,
-        algorithm,
-        signature: BitString::from_bytes(signature)?,
-    }
-    .to_der()
+    Signed { unsigned, algorithm, signature: BitString::from_bytes(signature)? }.to_der()
 }

@@ -76,19 +76,11 @@ impl PrivateKey {
     /// Go's TLS, client-go and the service-account signer of kube-apiserver read.
     pub fn generate() -> Result<Self, Error> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-            .map_err(|_| Error::Crypto {
-                action: "generate a private key",
-            })?;
+            .map_err(|_| Error::Crypto { action: "generate a private key" })?;
         let (_, inner) = unwrap_pkcs8(document.as_ref()).map_err(malformed)?;
         let key = EcPrivateKey::from_der(inner).map_err(malformed)?;
-        let named = EcPrivateKey {
-            curve: Some(SECP_256_R_1),
-            ..key
-        };
-        let text = pem::encode(
-            "EC PRIVATE KEY",
-            &Zeroizing::new(named.to_der().map_err(malformed)?),
-        );
+        let named = EcPrivateKey { curve: Some(SECP_256_R_1), ..key };
+        let text = pem::encode("EC PRIVATE KEY", &Zeroizing::new(named.to_der().map_err(malformed)?));
         let signer = ec_signer(&named, None)?;
         Self::new(text, signer)
     }
@@ -103,9 +95,9 @@ impl PrivateKey {
         let block = pem::first(text, Material::PrivateKey, |label| label.ends_with("PRIVATE KEY"))?;
         let signer = match block.label.as_str() {
             "RSA PRIVATE KEY" => rsa_signer(&block.der),
-            "EC PRIVATE KEY" => EcPrivateKey::from_der(&block.der)
-                .map_err(malformed)
-                .and_then(|key| ec_signer(&key, None)),
+            "EC PRIVATE KEY" => {
+                EcPrivateKey::from_der(&block.der).map_err(malformed).and_then(|key| ec_signer(&key, None))
+            }
             "PRIVATE KEY" => pkcs8_signer(&block.der),
             "ENCRYPTED PRIVATE KEY" => Err(Error::EncryptedKey),
             _ => Err(Error::UnknownKey),
@@ -161,27 +153,19 @@ impl PrivateKey {
         let signature = match &self.0.signer {
             Signer::Rsa(key) => {
                 let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
-                    .map(|()| signature)
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
             }
-            Signer::EcdsaP256(key) | Signer::EcdsaP384(key) => key
-                .sign(&random, message)
-                .map(|signature| signature.as_ref().to_vec()),
+            Signer::EcdsaP256(key) | Signer::EcdsaP384(key) => {
+                key.sign(&random, message).map(|signature| signature.as_ref().to_vec())
+            }
         };
-        signature.map_err(|_| Error::Crypto {
-            action: "sign a certificate",
-        })
+        signature.map_err(|_| Error::Crypto { action: "sign a certificate" })
     }
 
     fn new(pem: Zeroizing<String>, signer: Signer) -> Result<Self, Error> {
         let public = signer.public().map_err(malformed)?;
         let public_der = public.to_der().map_err(malformed)?;
-        Ok(Self(Arc::new(Inner {
-            pem,
-            signer,
-            public,
-            public_der,
-        })))
+        Ok(Self(Arc::new(Inner { pem, signer, public, public_der })))
     }
 }
 
@@ -199,56 +183,34 @@ impl Signer {
     fn public(&self) -> Result<SubjectPublicKeyInfo, der::Error> {
         let (oid, parameters, bits) = match self {
             Self::Rsa(key) => (RSA_ENCRYPTION, Any::null(), key.public_key().as_ref()),
-            Self::EcdsaP256(key) => (
-                ID_EC_PUBLIC_KEY,
-                Any::from(SECP_256_R_1),
-                key.public_key().as_ref(),
-            ),
-            Self::EcdsaP384(key) => (
-                ID_EC_PUBLIC_KEY,
-                Any::from(SECP_384_R_1),
-                key.public_key().as_ref(),
-            ),
+            Self::EcdsaP256(key) => (ID_EC_PUBLIC_KEY, Any::from(SECP_256_R_1), key.public_key().as_ref()),
+            Self::EcdsaP384(key) => (ID_EC_PUBLIC_KEY, Any::from(SECP_384_R_1), key.public_key().as_ref()),
         };
         Ok(SubjectPublicKeyInfo {
-            algorithm: AlgorithmIdentifierOwned {
-                oid,
-                parameters: Some(parameters),
-            },
+            algorithm: AlgorithmIdentifierOwned { oid, parameters: Some(parameters) },
             subject_public_key: BitString::from_bytes(bits)?,
         })
     }
 }
 
 fn malformed(source: der::Error) -> Error {
-    Error::Malformed {
-        material: Material::PrivateKey,
-        source,
-    }
+    Error::Malformed { material: Material::PrivateKey, source }
 }
 
 fn rsa_signer(pkcs1: &[u8]) -> Result<Signer, Error> {
-    RsaKeyPair::from_der(pkcs1)
-        .map(Signer::Rsa)
-        .map_err(Error::RefusedKey)
+    RsaKeyPair::from_der(pkcs1).map(Signer::Rsa).map_err(Error::RefusedKey)
 }
 
-/// `curve` is what the envelope says; the key itself may repeat it, not contradict it.
+/// `curve` is what the envelope says, which counts; a bare key names its own.
 fn ec_signer(key: &EcPrivateKey<'_>, curve: Option<ObjectIdentifier>) -> Result<Signer, Error> {
-    let curve = match (curve, key.curve) {
-        (Some(outer), Some(inner)) if outer != inner => return Err(Error::UnknownKey),
-        (outer, inner) => outer.or(inner).ok_or(Error::UnknownKey)?,
-    };
+    let curve = curve.or(key.curve).ok_or(Error::UnknownKey)?;
     let (algorithm, wrap): (&'static EcdsaSigningAlgorithm, fn(EcdsaKeyPair) -> Signer) = match curve {
         SECP_256_R_1 => (&ECDSA_P256_SHA256_ASN1_SIGNING, Signer::EcdsaP256),
         SECP_384_R_1 => (&ECDSA_P384_SHA384_ASN1_SIGNING, Signer::EcdsaP384),
         _ => return Err(Error::UnknownKey),
     };
     // ring does not compute the public point; openssl, Go and kubeadm always store it.
-    let point = key
-        .point
-        .and_then(|point| point.as_bytes())
-        .ok_or(Error::KeyWithoutPoint)?;
+    let point = key.point.and_then(|point| point.as_bytes()).ok_or(Error::KeyWithoutPoint)?;
     let scalar = key.scalar.as_bytes();
     EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &SystemRandom::new())
         .map(wrap)

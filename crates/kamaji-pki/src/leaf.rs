@@ -93,9 +93,7 @@ impl Pair {
         if key.fits(&certificate) {
             Ok(Self { certificate, key })
         } else {
-            Err(Error::KeyMismatch {
-                common_name: certificate.common_name().to_owned(),
-            })
+            Err(Error::KeyMismatch { common_name: certificate.common_name().to_owned() })
         }
     }
 

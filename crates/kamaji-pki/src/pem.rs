@@ -28,10 +28,7 @@ struct Open<'a> {
 /// The first block whose label `accepts` likes.
 pub(crate) fn first(text: &str, material: Material, accepts: fn(&str) -> bool) -> Result<Block, Error> {
     let mut open: Option<Open<'_>> = None;
-    for line in text
-        .split('\n')
-        .map(|line| line.trim_end_matches([' ', '\t', '\r']))
-    {
+    for line in text.split('\n').map(|line| line.trim_end_matches([' ', '\t', '\r'])) {
         if let Some(label) = marker(line, "-----BEGIN ") {
             open = accepts(label).then(|| Open::new(label, text.len()));
         } else if let Some(block) = open.as_mut() {
@@ -41,20 +38,15 @@ pub(crate) fn first(text: &str, material: Material, accepts: fn(&str) -> bool) -
             block.push(line);
         }
     }
-    Err(if open.is_some() {
-        Error::DamagedBlock(material)
-    } else {
-        Error::NoBlock(material)
-    })
+    Err(if open.is_some() { Error::DamagedBlock(material) } else { Error::NoBlock(material) })
 }
 
 /// `der` as one PEM block with lines of 64 characters.
 pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     let body = Zeroizing::new(Base64::encode_string(der));
     // Sized once: growing would leave copies of a private key behind.
-    let mut text = Zeroizing::new(String::with_capacity(
-        body.len() + body.len() / LINE + 2 * label.len() + 40,
-    ));
+    let mut text =
+        Zeroizing::new(String::with_capacity(body.len() + body.len() / LINE + 2 * label.len() + 40));
     text.push_str("-----BEGIN ");
     text.push_str(label);
     text.push_str("-----\n");
@@ -73,11 +65,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
 
 impl<'a> Open<'a> {
     fn new(label: &'a str, capacity: usize) -> Self {
-        Self {
-            label,
-            body: Zeroizing::new(String::with_capacity(capacity)),
-            encrypted: false,
-        }
+        Self { label, body: Zeroizing::new(String::with_capacity(capacity)), encrypted: false }
     }
 
     fn push(&mut self, line: &str) {
@@ -85,8 +73,7 @@ impl<'a> Open<'a> {
         if line.contains(':') {
             self.encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
         } else {
-            self.body
-                .extend(line.chars().filter(|character| !character.is_ascii_whitespace()));
+            self.body.extend(line.chars().filter(|character| !character.is_ascii_whitespace()));
         }
     }
 
@@ -95,10 +82,7 @@ impl<'a> Open<'a> {
             return Err(Error::EncryptedKey);
         }
         let der = Base64::decode_vec(&self.body).map_err(|_| Error::DamagedBlock(material))?;
-        Ok(Block {
-            label: self.label.to_owned(),
-            der: Zeroizing::new(der),
-        })
+        Ok(Block { label: self.label.to_owned(), der: Zeroizing::new(der) })
     }
 }
 

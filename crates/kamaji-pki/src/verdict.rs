@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     authority::Authority,
     error::Error,
-    key::PrivateKey,
     leaf::{Certificate, Leaf, Pair},
 };
 
@@ -80,24 +79,11 @@ pub struct Renewal {
     pub reason: Option<Reissue>,
 }
 
-type Question = fn(&Found, &Wanted<'_>, Timestamp) -> Option<Reissue>;
+type Question = fn(&Certificate, &Wanted<'_>, Timestamp) -> Option<Reissue>;
 
 /// Asked in this order, the first reason counts.
-const QUESTIONS: &[Question] = &[
-    key_fits,
-    issued_by_our_authority,
-    subject_matches,
-    usage_matches,
-    names_covered,
-    begun,
-    far_from_expiry,
-];
-
-/// Both halves readable, nothing else known yet.
-struct Found {
-    certificate: Certificate,
-    key: PrivateKey,
-}
+const QUESTIONS: &[Question] =
+    &[issued_by_our_authority, subject_matches, usage_matches, names_covered, begun, far_from_expiry];
 
 /// `None` means: keep it.
 pub fn verdict(held: Option<&Held<'_>>, wanted: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
@@ -116,13 +102,10 @@ pub fn renew(
 ) -> Result<Renewal, Error> {
     match judge(held, wanted, now) {
         Ok(pair) => Ok(Renewal { pair, reason: None }),
-        Err(_) if authority.certificate() != wanted.authority => Err(Error::WrongAuthority {
-            common_name: wanted.leaf.common_name.clone(),
-        }),
-        Err(reason) => Ok(Renewal {
-            pair: authority.issue(wanted.leaf, now)?,
-            reason: Some(reason),
-        }),
+        Err(_) if authority.certificate() != wanted.authority => {
+            Err(Error::WrongAuthority { common_name: wanted.leaf.common_name.clone() })
+        }
+        Err(reason) => Ok(Renewal { pair: authority.issue(wanted.leaf, now)?, reason: Some(reason) }),
     }
 }
 
@@ -131,10 +114,7 @@ pub fn renew(
 pub fn deadline(certificate: &Certificate, renew_before: SignedDuration) -> Timestamp {
     let life = certificate.not_before().duration_until(certificate.not_after());
     let margin = renew_before.min(life / 2).max(SignedDuration::ZERO);
-    certificate
-        .not_after()
-        .checked_sub(margin)
-        .unwrap_or(Timestamp::MIN)
+    certificate.not_after().checked_sub(margin).unwrap_or(Timestamp::MIN)
 }
 
 fn judge(held: Option<&Held<'_>>, wanted: &Wanted<'_>, now: Timestamp) -> Result<Pair, Reissue> {
@@ -142,66 +122,57 @@ fn judge(held: Option<&Held<'_>>, wanted: &Wanted<'_>, now: Timestamp) -> Result
     if held.requested {
         return Err(Reissue::Requested);
     }
-    let found = Found::read(held).map_err(|_| Reissue::Unreadable)?;
-    match QUESTIONS.iter().find_map(|ask| ask(&found, wanted, now)) {
+    let pair = Pair::from_pem(held.certificate, held.key).map_err(|error| match error {
+        Error::KeyMismatch { .. } => Reissue::KeyMismatch,
+        _ => Reissue::Unreadable,
+    })?;
+    match QUESTIONS.iter().find_map(|ask| ask(pair.certificate(), wanted, now)) {
         Some(reason) => Err(reason),
-        None => Pair::new(found.certificate, found.key).map_err(|_| Reissue::KeyMismatch),
+        None => Ok(pair),
     }
 }
 
-fn key_fits(found: &Found, _: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
-    (!found.key.fits(&found.certificate)).then_some(Reissue::KeyMismatch)
+fn issued_by_our_authority(found: &Certificate, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
+    (!found.is_issued_by(wanted.authority)).then_some(Reissue::ForeignIssuer)
 }
 
-fn issued_by_our_authority(found: &Found, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
-    (!found.certificate.is_issued_by(wanted.authority)).then_some(Reissue::ForeignIssuer)
-}
-
-fn subject_matches(found: &Found, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
-    let held = found.certificate.organizations();
-    let missing = wanted
-        .leaf
-        .organizations
-        .iter()
-        .any(|organization| !held.contains(organization));
-    let extra = held
-        .iter()
-        .any(|organization| !wanted.leaf.organizations.contains(organization));
-    let stranger = found.certificate.common_name() != wanted.leaf.common_name;
+fn subject_matches(found: &Certificate, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
+    let held = found.organizations();
+    let missing = wanted.leaf.organizations.iter().any(|organization| !held.contains(organization));
+    let extra = held.iter().any(|organization| !wanted.leaf.organizations.contains(organization));
+    let stranger = found.common_name() != wanted.leaf.common_name;
     (stranger || missing || (extra && wanted.names == NamesPolicy::Exactly))
         .then_some(Reissue::SubjectDiffers)
 }
 
-fn usage_matches(found: &Found, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
+fn usage_matches(found: &Certificate, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
     let matches = match wanted.names {
-        NamesPolicy::Exactly => found.certificate.serves_only(wanted.leaf.usage),
-        NamesPolicy::AtLeast => found.certificate.serves(wanted.leaf.usage),
+        NamesPolicy::Exactly => found.serves_only(wanted.leaf.usage),
+        NamesPolicy::AtLeast => found.serves(wanted.leaf.usage),
     };
     (!matches).then_some(Reissue::UsageDiffers)
 }
 
-fn names_covered(found: &Found, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
+fn names_covered(found: &Certificate, wanted: &Wanted<'_>, _: Timestamp) -> Option<Reissue> {
     let names = wanted.leaf.names.normalized();
     let matches = match wanted.names {
-        NamesPolicy::Exactly => *found.certificate.names() == names,
-        NamesPolicy::AtLeast => found.certificate.names().cover(&names),
+        NamesPolicy::Exactly => *found.names() == names,
+        NamesPolicy::AtLeast => found.names().cover(&names),
     };
     (!matches).then_some(Reissue::NamesDiffer)
 }
 
-fn begun(found: &Found, _: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
-    (now < found.certificate.not_before()).then_some(Reissue::NotYetValid)
+fn begun(found: &Certificate, _: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
+    (now < found.not_before()).then_some(Reissue::NotYetValid)
 }
 
-fn far_from_expiry(found: &Found, wanted: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
+fn far_from_expiry(found: &Certificate, wanted: &Wanted<'_>, now: Timestamp) -> Option<Reissue> {
     // A new certificate that ends no later gains nothing: without this, the last hours of an authority would
     // be one renewal after the other.
-    let end = now
-        .checked_add(wanted.leaf.valid_for)
-        .unwrap_or(Timestamp::MAX)
-        .min(wanted.authority.not_after());
-    let due = now >= deadline(&found.certificate, wanted.renew_before);
-    (due && end > found.certificate.not_after()).then_some(Reissue::NearExpiry)
+    let end =
+        now.checked_add(wanted.leaf.valid_for).unwrap_or(Timestamp::MAX).min(wanted.authority.not_after());
+    let due = now >= deadline(found, wanted.renew_before);
+    (due && end > found.not_after()).then_some(Reissue::NearExpiry)
 }
 
 impl Reissue {
@@ -252,18 +223,6 @@ impl Held<'_> {
 
 impl fmt::Debug for Held<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Held")
-            .field("requested", &self.requested)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Found {
-    fn read(held: &Held<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            certificate: Certificate::from_pem(held.certificate)?,
-            key: PrivateKey::from_pem(held.key)?,
-        })
+        formatter.debug_struct("Held").field("requested", &self.requested).finish_non_exhaustive()
     }
 }

@@ -24,10 +24,7 @@ fn leaf() -> Leaf {
         common_name: "kube-apiserver".to_owned(),
         organizations: vec!["staff".to_owned()],
         usage: Usage::Server,
-        names: Names {
-            dns: ["LocalHost".to_owned()].into(),
-            ips: ["127.0.0.1".parse().unwrap()].into(),
-        },
+        names: Names { dns: ["LocalHost".to_owned()].into(), ips: ["127.0.0.1".parse().unwrap()].into() },
         valid_for: MAX_VALIDITY,
     }
 }
@@ -37,12 +34,7 @@ fn authority() -> Authority {
 }
 
 fn wanted<'a>(leaf: &'a Leaf, authority: &'a Authority) -> Wanted<'a> {
-    Wanted {
-        leaf,
-        authority: authority.certificate(),
-        renew_before: DAY,
-        names: NamesPolicy::Exactly,
-    }
+    Wanted { leaf, authority: authority.certificate(), renew_before: DAY, names: NamesPolicy::Exactly }
 }
 
 fn held(pair: &Pair) -> Held<'_> {
@@ -75,41 +67,11 @@ fn what_is_absent_unreadable_or_unwanted_is_replaced_once() {
     let table = [
         (None, Reissue::Missing),
         (Some(Held { key: b"", ..good }), Reissue::Missing),
-        (
-            Some(Held {
-                certificate: b"",
-                ..good
-            }),
-            Reissue::Missing,
-        ),
-        (
-            Some(Held {
-                requested: true,
-                ..good
-            }),
-            Reissue::Requested,
-        ),
-        (
-            Some(Held {
-                key: b"\xff\0",
-                ..good
-            }),
-            Reissue::Unreadable,
-        ),
-        (
-            Some(Held {
-                certificate: b"garbage",
-                ..good
-            }),
-            Reissue::Unreadable,
-        ),
-        (
-            Some(Held {
-                key: other_key.pem().as_bytes(),
-                ..good
-            }),
-            Reissue::KeyMismatch,
-        ),
+        (Some(Held { certificate: b"", ..good }), Reissue::Missing),
+        (Some(Held { requested: true, ..good }), Reissue::Requested),
+        (Some(Held { key: b"\xff\0", ..good }), Reissue::Unreadable),
+        (Some(Held { certificate: b"garbage", ..good }), Reissue::Unreadable),
+        (Some(Held { key: other_key.pem().as_bytes(), ..good }), Reissue::KeyMismatch),
     ];
     for (found, reason) in table {
         let renewal = renew(found.as_ref(), &wanted, &authority, now()).unwrap();
@@ -129,36 +91,18 @@ fn judged(change: impl FnOnce(&mut Leaf), issued_at: Timestamp) -> Option<Reissu
 #[test]
 fn every_difference_has_its_reason() {
     assert_eq!(judged(|_| {}, now()), None);
-    assert_eq!(
-        judged(|leaf| leaf.names.dns = ["localhost".to_owned()].into(), now()),
-        None
-    );
+    assert_eq!(judged(|leaf| leaf.names.dns = ["localhost".to_owned()].into(), now()), None);
     let subject = Some(Reissue::SubjectDiffers);
     assert_eq!(judged(|leaf| leaf.common_name.push('x'), now()), subject);
     assert_eq!(judged(|leaf| leaf.organizations.clear(), now()), subject);
-    assert_eq!(
-        judged(|leaf| leaf.organizations.push("more".to_owned()), now()),
-        subject
-    );
-    assert_eq!(
-        judged(|leaf| leaf.usage = Usage::Client, now()),
-        Some(Reissue::UsageDiffers)
-    );
+    assert_eq!(judged(|leaf| leaf.organizations.push("more".to_owned()), now()), subject);
+    assert_eq!(judged(|leaf| leaf.usage = Usage::Client, now()), Some(Reissue::UsageDiffers));
     let names = Some(Reissue::NamesDiffer);
     assert_eq!(judged(|leaf| leaf.names.dns.clear(), now()), names);
     assert_eq!(judged(|leaf| leaf.names.ips.clear(), now()), names);
-    assert_eq!(
-        judged(
-            |leaf| leaf.names.ips.extend(["::1".parse::<IpAddr>().unwrap()]),
-            now()
-        ),
-        names
-    );
+    assert_eq!(judged(|leaf| leaf.names.ips.extend(["::1".parse::<IpAddr>().unwrap()]), now()), names);
     assert_eq!(judged(|_| {}, now() + DAY), Some(Reissue::NotYetValid));
-    assert_eq!(
-        judged(|leaf| leaf.valid_for = SECOND, now() - HOUR),
-        Some(Reissue::NearExpiry)
-    );
+    assert_eq!(judged(|leaf| leaf.valid_for = SECOND, now() - HOUR), Some(Reissue::NearExpiry));
 }
 
 #[test]
@@ -174,32 +118,36 @@ fn an_authority_of_the_same_name_is_another_one() {
 fn more_than_was_asked_for_stays_where_the_policy_is_gentle() {
     let (leaf, authority) = (leaf(), authority());
     let exactly = wanted(&leaf, &authority);
-    let at_least = Wanted {
-        names: NamesPolicy::AtLeast,
-        ..exactly
-    };
+    let at_least = Wanted { names: NamesPolicy::AtLeast, ..exactly };
     let mut names = leaf.names.clone();
     names.dns.insert("extra".to_owned());
     let organizations = vec!["staff".to_owned(), "system:masters".to_owned()];
     for (generous, reason) in [
-        (
-            Leaf {
-                names,
-                ..leaf.clone()
-            },
-            Reissue::NamesDiffer,
-        ),
-        (
-            Leaf {
-                organizations,
-                ..leaf.clone()
-            },
-            Reissue::SubjectDiffers,
-        ),
+        (Leaf { names, ..leaf.clone() }, Reissue::NamesDiffer),
+        (Leaf { organizations, ..leaf.clone() }, Reissue::SubjectDiffers),
     ] {
         let pair = authority.issue(&generous, now()).unwrap();
         assert_eq!(verdict(Some(&held(&pair)), &exactly, now()), Some(reason));
         assert_eq!(verdict(Some(&held(&pair)), &at_least, now()), None);
+    }
+}
+
+#[test]
+fn less_than_was_asked_for_goes_under_either_policy() {
+    let (leaf, authority) = (leaf(), authority());
+    let at_least = Wanted { names: NamesPolicy::AtLeast, ..wanted(&leaf, &authority) };
+    let without = |dns: bool, ips: bool| Names {
+        dns: leaf.names.dns.iter().filter(|_| dns).cloned().collect(),
+        ips: leaf.names.ips.iter().filter(|_| ips).copied().collect(),
+    };
+    for (lesser, reason) in [
+        (Leaf { names: without(false, true), ..leaf.clone() }, Reissue::NamesDiffer),
+        (Leaf { names: without(true, false), ..leaf.clone() }, Reissue::NamesDiffer),
+        (Leaf { organizations: vec![], ..leaf.clone() }, Reissue::SubjectDiffers),
+        (Leaf { usage: Usage::Client, ..leaf.clone() }, Reissue::UsageDiffers),
+    ] {
+        let pair = authority.issue(&lesser, now()).unwrap();
+        assert_eq!(verdict(Some(&held(&pair)), &at_least, now()), Some(reason));
     }
 }
 
@@ -218,21 +166,11 @@ fn what_the_go_implementation_issued_is_taken_over_untouched() {
         names: Names::default(),
         valid_for: MAX_VALIDITY,
     };
-    let at_least = Wanted {
-        leaf: &leaf,
-        authority: &authority,
-        renew_before: DAY,
-        names: NamesPolicy::AtLeast,
-    };
-    let exactly = Wanted {
-        names: NamesPolicy::Exactly,
-        ..at_least
-    };
+    let at_least =
+        Wanted { leaf: &leaf, authority: &authority, renew_before: DAY, names: NamesPolicy::AtLeast };
+    let exactly = Wanted { names: NamesPolicy::Exactly, ..at_least };
     assert_eq!(verdict(Some(&held), &at_least, now()), None);
-    assert_eq!(
-        verdict(Some(&held), &exactly, now()),
-        Some(Reissue::SubjectDiffers)
-    );
+    assert_eq!(verdict(Some(&held), &exactly, now()), Some(Reissue::SubjectDiffers));
 }
 
 #[test]
