@@ -125,12 +125,13 @@ fn dns_service_ips(written: &[String], service_cidrs: &[IpNet]) -> Result<Vec<Ip
             let ip: IpAddr = text
                 .parse()
                 .map_err(|_| format!("{text:?} is not an IP address"))?;
-            match service_cidrs.iter().any(|range| range.contains(&ip)) {
-                true => Ok(ip),
-                false => Err(format!(
+            if service_cidrs.iter().any(|range| range.contains(&ip)) {
+ Ok(ip)
+ } else {
+ Err(format!(
                     "{ip} lies in none of the Service ranges: choose one inside, or remove it"
-                )),
-            }
+                ))
+ }
         })
         .collect()
 }

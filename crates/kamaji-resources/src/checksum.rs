@@ -1,0 +1,66 @@
+//! Checksums of data: they tell whether a Pod has read what its Secrets hold now.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use ring::digest::{Context, SHA256};
+
+/// Hexadecimal digits of a checksum: it must fit a label value, and the Go operator's have 32.
+pub const DIGITS: usize = 40;
+
+/// The checksum of a Secret's data.
+pub fn of_secret(secret: &Secret) -> String {
+    secret.data.as_ref().map_or_else(String::new, of_data)
+}
+
+/// The checksum of named values. Names and lengths count, so different data never concatenates to the same bytes.
+pub fn of_data(data: &BTreeMap<String, ByteString>) -> String {
+    digest(data.iter().map(|(name, value)| (name.as_bytes(), value.0.as_slice())))
+}
+
+/// The checksum of named texts.
+pub fn of_texts(data: &BTreeMap<String, String>) -> String {
+    digest(data.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
+fn digest<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
+    let mut context = Context::new(&SHA256);
+    for part in fields.flat_map(|(name, value)| [name, value]) {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    hexadecimal(&context.finish().as_ref()[..DIGITS / 2])
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(fields: &[(&str, &str)]) -> String {
+        of_texts(&fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_checksum_fits_a_label_value() {
+        assert_eq!(of(&[("a", "b")]).len(), DIGITS);
+    }
+
+    #[test]
+    fn no_two_shapes_share_a_checksum() {
+        let shapes =
+            [of(&[]), of(&[("a", "bc")]), of(&[("ab", "c")]), of(&[("a", "b"), ("c", "")]), of(&[("a", "")])];
+        for (index, shape) in shapes.iter().enumerate() {
+            assert!(!shapes[..index].contains(shape));
+        }
+    }
+}

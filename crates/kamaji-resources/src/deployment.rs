@@ -1,0 +1,172 @@
+//! The Deployment of a tenant's control plane, rendered whole from values: nobody patches it afterwards.
+
+mod api_server;
+pub mod args;
+mod controller_manager;
+mod pki;
+mod probes;
+mod scheduler;
+mod security;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, TopologySpreadConstraint, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kamaji_api::{Child, Tenant, labels};
+
+use crate::storage::{Storage, StorageCredentials};
+use crate::{Credentials, Endpoint, object};
+
+/// What the Deployment is rendered from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The tenant.
+    pub tenant: &'a Tenant,
+    /// Where its API server is reached.
+    pub endpoint: &'a Endpoint,
+    /// What its components prove themselves with.
+    pub credentials: &'a Credentials,
+    /// Where its data is.
+    pub storage: &'a Storage,
+    /// How it proves itself there.
+    pub storage_credentials: &'a StorageCredentials,
+}
+
+/// What one concern adds to the control-plane Pod.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Containers.
+    pub containers: Vec<Container>,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+}
+
+/// The Deployment as it should be.
+pub fn build(inputs: &Inputs<'_>) -> Deployment {
+    let tenant = inputs.tenant;
+    let parts = [api_server::part(inputs), scheduler::part(tenant), controller_manager::part(tenant)];
+    let pod = parts.into_iter().fold(Part::default(), |mut sum, part| {
+        sum.containers.extend(part.containers);
+        sum.volumes.extend(part.volumes);
+        sum
+    });
+    Deployment {
+        metadata: metadata(tenant),
+        spec: DeploymentSpec {
+            replicas: Some(tenant.replicas),
+            selector: selector(tenant),
+            strategy: Some(strategy(&tenant.deployment.strategy)),
+            template: PodTemplateSpec {
+                metadata: Some(pod_metadata(inputs)),
+                spec: Some(pod_spec(tenant, pod)),
+            },
+            ..DeploymentSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn selector(tenant: &Tenant) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some([(labels::NAME.to_owned(), tenant.id.name.clone())].into()),
+        match_expressions: None,
+    }
+}
+
+fn metadata(tenant: &Tenant) -> ObjectMeta {
+    let ours = object::metadata(&tenant.id, Child::Deployment);
+    let additional = &tenant.deployment.additional_metadata;
+    let mut labels = additional.labels.clone();
+    labels.extend(ours.labels.unwrap_or_default());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: (!additional.annotations.is_empty()).then(|| additional.annotations.clone()),
+        ..ours
+    }
+}
+
+/// Labels that carry the checksum of what a Pod reads once, at its start.
+const CHECKSUM_LABELS: &[(&str, Child)] = &[
+    ("api-server-certificate", Child::ApiServer),
+    ("api-server-kubelet-client-certificate", Child::KubeletClient),
+    ("ca", Child::Ca),
+    ("controller-manager-kubeconfig", Child::ControllerManagerKubeconfig),
+    ("front-proxy-ca-certificate", Child::FrontProxyCa),
+    ("front-proxy-client-certificate", Child::FrontProxyClient),
+    ("service-account", Child::ServiceAccountKey),
+    ("scheduler-kubeconfig", Child::SchedulerKubeconfig),
+];
+
+/// The user's labels win over the checksums, but not over the selector's; our annotations win over the user's.
+fn pod_metadata(inputs: &Inputs<'_>) -> ObjectMeta {
+    let tenant = inputs.tenant;
+    let additional = &tenant.deployment.pod_additional_metadata;
+    let prefix = labels::COMPONENT_CHECKSUM_PREFIX;
+    let mut pod_labels: BTreeMap<String, String> = CHECKSUM_LABELS
+        .iter()
+        .map(|(name, child)| (format!("{prefix}/{name}"), inputs.credentials.checksum(*child)))
+        .collect();
+    pod_labels.insert(format!("{prefix}/datastore"), inputs.storage.data_store.clone());
+    pod_labels.insert(labels::COMPONENT.into(), Child::Deployment.component().into());
+    pod_labels.extend(additional.labels.clone());
+    pod_labels.insert(labels::NAME.into(), tenant.id.name.clone());
+    let mut annotations = additional.annotations.clone();
+    annotations.insert(labels::STORAGE_CONFIG.into(), inputs.storage_credentials.config_checksum());
+    annotations.insert(labels::STORAGE_CERTIFICATE.into(), inputs.storage_credentials.certificate_checksum());
+    ObjectMeta { labels: Some(pod_labels), annotations: Some(annotations), ..ObjectMeta::default() }
+}
+
+fn pod_spec(tenant: &Tenant, part: Part) -> PodSpec {
+    let wish = &tenant.deployment;
+    let mut containers = wish.additional_containers.clone();
+    containers.extend(part.containers);
+    let mut volumes = wish.additional_volumes.clone();
+    volumes.extend(part.volumes);
+    PodSpec {
+        containers,
+        init_containers: non_empty(wish.additional_init_containers.clone()),
+        volumes: Some(volumes),
+        node_selector: (!wish.node_selector.is_empty()).then(|| wish.node_selector.clone()),
+        tolerations: non_empty(wish.tolerations.clone()),
+        affinity: wish.affinity.clone(),
+        topology_spread_constraints: non_empty(spread(tenant)),
+        runtime_class_name: (!wish.runtime_class_name.is_empty()).then(|| wish.runtime_class_name.clone()),
+        service_account_name: Some(wish.service_account_name.clone()),
+        // The components never speak to the management cluster, so they get no token of it unless asked for.
+        automount_service_account_token: Some(wish.automount_service_account_token.unwrap_or(false)),
+        // A namespace may hold hundreds of Services; their addresses as environment variables help nobody here.
+        enable_service_links: Some(false),
+        security_context: Some(wish.pod_security_context.clone().unwrap_or_else(security::pod)),
+        ..PodSpec::default()
+    }
+}
+
+/// A constraint without a selector means the Pods of this control plane.
+fn spread(tenant: &Tenant) -> Vec<TopologySpreadConstraint> {
+    let completed = |constraint: &TopologySpreadConstraint| TopologySpreadConstraint {
+        label_selector: Some(constraint.label_selector.clone().unwrap_or_else(|| selector(tenant))),
+        ..constraint.clone()
+    };
+    tenant.deployment.topology_spread_constraints.iter().map(completed).collect()
+}
+
+/// Rolling updates without parameters start every new Pod before an old one stops.
+fn strategy(wish: &DeploymentStrategy) -> DeploymentStrategy {
+    if wish.type_.as_deref() == Some("Recreate") {
+        return DeploymentStrategy { type_: wish.type_.clone(), rolling_update: None };
+    }
+    let blue_green = || RollingUpdateDeployment {
+        max_surge: Some(IntOrString::String("100%".into())),
+        max_unavailable: Some(IntOrString::Int(0)),
+    };
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".into()),
+        rolling_update: Some(wish.rolling_update.clone().unwrap_or_else(blue_green)),
+    }
+}
+
+fn non_empty<T>(items: Vec<T>) -> Option<Vec<T>> {
+    (!items.is_empty()).then_some(items)
+}

@@ -1,0 +1,167 @@
+use k8s_openapi::api::core::v1::Container;
+use kamaji_api::v1alpha1::{AddressType, AdmissionController};
+use kamaji_api::{Child, Tenant};
+
+use super::args::{Flags, Winner, compose, names_flag};
+use super::pki::{self, DIRECTORY, Files};
+use super::{Inputs, Part, probes, security};
+use crate::kubeadm_config::joined;
+
+const NAME: &str = "kube-apiserver";
+const PKI: &str = "etc-kubernetes-pki";
+
+/// What the API server serves and verifies with; it signs service-account tokens, but no certificates, so it gets no key
+/// of an authority.
+const FILES: &[Files] = &[
+    Files {
+        child: Child::ApiServer,
+        files: &[("apiserver.crt", "apiserver.crt"), ("apiserver.key", "apiserver.key")],
+    },
+    Files { child: Child::Ca, files: &[("ca.crt", "ca.crt")] },
+    Files {
+        child: Child::KubeletClient,
+        files: &[
+            ("apiserver-kubelet-client.crt", "apiserver-kubelet-client.crt"),
+            ("apiserver-kubelet-client.key", "apiserver-kubelet-client.key"),
+        ],
+    },
+    Files { child: Child::FrontProxyCa, files: &[("front-proxy-ca.crt", "front-proxy-ca.crt")] },
+    Files {
+        child: Child::FrontProxyClient,
+        files: &[
+            ("front-proxy-client.crt", "front-proxy-client.crt"),
+            ("front-proxy-client.key", "front-proxy-client.key"),
+        ],
+    },
+    Files { child: Child::ServiceAccountKey, files: &[("sa.pub", "sa.pub"), ("sa.key", "sa.key")] },
+    Files {
+        child: Child::DatastoreCertificate,
+        files: &[
+            ("ca.crt", "etcd/ca.crt"),
+            ("server.crt", "etcd/server.crt"),
+            ("server.key", "etcd/server.key"),
+        ],
+    },
+];
+
+/// Plugins that every tenant gets besides those it names: without the first a kubelet may touch other nodes' objects,
+/// without the second any user may take over addresses (CVE-2020-8554).
+const ALWAYS: [AdmissionController; 2] =
+    [AdmissionController::NodeRestriction, AdmissionController::DenyServiceExternalIPs];
+
+/// Authenticated encryption with forward secrecy only; TLS 1.3 brings its own.
+const CIPHERS: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
+
+pub(super) fn part(inputs: &Inputs<'_>) -> Part {
+    Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs.tenant, PKI, FILES)] }
+}
+
+fn container(inputs: &Inputs<'_>) -> Container {
+    let tenant = inputs.tenant;
+    let wish = &tenant.deployment;
+    let health = probes::Health { port: tenant.network.port.into(), live: "/livez", ready: "/readyz" };
+    let probes = probes::build(&health, wish.probes.as_ref(), |all| all.api_server.as_ref());
+    let mut mounts = wish.additional_volume_mounts.clone().unwrap_or_default().api_server;
+    mounts.push(pki::read_only(PKI, DIRECTORY));
+    Container {
+        name: NAME.into(),
+        image: Some(tenant.images.api_server.clone()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        command: Some(vec![NAME.into()]),
+        args: Some(arguments(inputs)),
+        resources: wish.resources.clone().unwrap_or_default().api_server,
+        liveness_probe: Some(probes.liveness),
+        readiness_probe: Some(probes.readiness),
+        startup_probe: Some(probes.startup),
+        volume_mounts: Some(mounts),
+        security_context: Some(
+            wish.container_security_contexts
+                .as_ref()
+                .and_then(|all| all.api_server.clone())
+                .unwrap_or_else(security::api_server),
+        ),
+        ..Container::default()
+    }
+}
+
+fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
+    let tenant = inputs.tenant;
+    let extra = tenant.deployment.extra_args.clone().unwrap_or_default().api_server;
+    let mut ours = vec![
+        (Winner::User, defaults(tenant)),
+        (Winner::Kamaji, managed(inputs)),
+        (Winner::Kamaji, etcd(inputs)),
+    ];
+    // Upstream refuses both at once.
+    if !names_flag(&extra, "authorization-config") {
+        ours.push((Winner::User, vec![("authorization-mode", "Node,RBAC".into())]));
+    }
+    compose(&ours, &extra)
+}
+
+fn defaults(tenant: &Tenant) -> Flags {
+    vec![
+        ("allow-privileged", "true".into()),
+        ("enable-bootstrap-token-auth", "true".into()),
+        ("profiling", "false".into()),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-".into()),
+        ("requestheader-group-headers", "X-Remote-Group".into()),
+        ("requestheader-username-headers", "X-Remote-User".into()),
+        ("service-account-extend-token-expiration", "false".into()),
+        (
+            "service-account-issuer",
+            format!("https://kubernetes.default.svc.{}", tenant.network.cluster_domain),
+        ),
+        ("service-account-lookup", "true".into()),
+        ("tls-cipher-suites", CIPHERS.into()),
+        ("tls-min-version", "VersionTLS12".into()),
+    ]
+}
+
+fn managed(inputs: &Inputs<'_>) -> Flags {
+    let Inputs { tenant, endpoint, .. } = inputs;
+    let file = |name: &str| format!("{DIRECTORY}/{name}");
+    vec![
+        ("advertise-address", endpoint.advertised.to_string()),
+        ("client-ca-file", file("ca.crt")),
+        ("enable-admission-plugins", plugins(tenant)),
+        ("kubelet-client-certificate", file("apiserver-kubelet-client.crt")),
+        ("kubelet-client-key", file("apiserver-kubelet-client.key")),
+        ("kubelet-preferred-address-types", words(&tenant.address_types, AddressType::as_str)),
+        ("proxy-client-cert-file", file("front-proxy-client.crt")),
+        ("proxy-client-key-file", file("front-proxy-client.key")),
+        ("requestheader-allowed-names", "front-proxy-client".into()),
+        ("requestheader-client-ca-file", file("front-proxy-ca.crt")),
+        ("secure-port", tenant.network.port.to_string()),
+        ("service-account-key-file", file("sa.pub")),
+        ("service-account-signing-key-file", file("sa.key")),
+        ("service-cluster-ip-range", joined(&tenant.network.service_cidrs)),
+        ("tls-cert-file", file("apiserver.crt")),
+        ("tls-private-key-file", file("apiserver.key")),
+    ]
+}
+
+/// The compaction key lies outside the tenant's prefix, so the store compacts itself and the tenant never does.
+fn etcd(inputs: &Inputs<'_>) -> Flags {
+    let storage = inputs.storage;
+    let servers: Vec<String> =
+        storage.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect();
+    vec![
+        ("etcd-cafile", format!("{DIRECTORY}/etcd/ca.crt")),
+        ("etcd-certfile", format!("{DIRECTORY}/etcd/server.crt")),
+        ("etcd-compaction-interval", "0".into()),
+        ("etcd-keyfile", format!("{DIRECTORY}/etcd/server.key")),
+        ("etcd-prefix", format!("/{}", storage.schema)),
+        ("etcd-servers", servers.join(",")),
+    ]
+}
+
+fn plugins(tenant: &Tenant) -> String {
+    let named = &tenant.admission_controllers;
+    let always = ALWAYS.iter().filter(|plugin| !named.contains(plugin));
+    words(&named.iter().chain(always).copied().collect::<Vec<_>>(), AdmissionController::as_str)
+}
+
+fn words<T: Copy>(items: &[T], word: fn(T) -> &'static str) -> String {
+    items.iter().map(|item| word(*item)).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,85 @@
+use k8s_openapi::api::core::v1::Container;
+use kamaji_api::{Child, Tenant};
+
+use super::args::{Flags, Winner, compose};
+use super::pki::{self, DIRECTORY, Files};
+use super::{Part, probes, security};
+use crate::kubeadm_config::joined;
+
+const NAME: &str = "kube-controller-manager";
+const KUBECONFIG: &str = "controller-manager-kubeconfig";
+const PKI: &str = "controller-manager-pki";
+const FILE: &str = "controller-manager.conf";
+const PORT: i32 = 10257;
+
+/// It signs the nodes' certificates and the service accounts' tokens, so it alone gets the key of the cluster's authority.
+const FILES: &[Files] = &[
+    Files { child: Child::Ca, files: &[("ca.crt", "ca.crt"), ("ca.key", "ca.key")] },
+    Files { child: Child::FrontProxyCa, files: &[("front-proxy-ca.crt", "front-proxy-ca.crt")] },
+    Files { child: Child::ServiceAccountKey, files: &[("sa.key", "sa.key")] },
+];
+
+pub(super) fn part(tenant: &Tenant) -> Part {
+    Part {
+        containers: vec![container(tenant)],
+        volumes: vec![
+            pki::file(tenant, KUBECONFIG, Child::ControllerManagerKubeconfig, FILE),
+            pki::projected(tenant, PKI, FILES),
+        ],
+    }
+}
+
+fn container(tenant: &Tenant) -> Container {
+    let wish = &tenant.deployment;
+    let health = probes::Health { port: PORT, live: "/healthz", ready: "/healthz" };
+    let probes = probes::build(&health, wish.probes.as_ref(), |all| all.controller_manager.as_ref());
+    let extra = wish.extra_args.clone().unwrap_or_default().controller_manager;
+    let mut mounts = wish.additional_volume_mounts.clone().unwrap_or_default().controller_manager;
+    mounts.extend([pki::read_only(KUBECONFIG, "/etc/kubernetes"), pki::read_only(PKI, DIRECTORY)]);
+    Container {
+        name: NAME.into(),
+        image: Some(tenant.images.controller_manager.clone()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        command: Some(vec![NAME.into()]),
+        args: Some(compose(&[(Winner::User, defaults(tenant))], &extra)),
+        resources: wish.resources.clone().unwrap_or_default().controller_manager,
+        liveness_probe: Some(probes.liveness),
+        readiness_probe: Some(probes.readiness),
+        startup_probe: Some(probes.startup),
+        volume_mounts: Some(mounts),
+        security_context: Some(
+            wish.container_security_contexts
+                .as_ref()
+                .and_then(|all| all.controller_manager.clone())
+                .unwrap_or_else(security::container),
+        ),
+        ..Container::default()
+    }
+}
+
+/// The user may override every one of them.
+fn defaults(tenant: &Tenant) -> Flags {
+    let kubeconfig = format!("/etc/kubernetes/{FILE}");
+    let file = |name: &str| format!("{DIRECTORY}/{name}");
+    vec![
+        ("allocate-node-cidrs", "true".into()),
+        ("authentication-kubeconfig", kubeconfig.clone()),
+        ("authorization-kubeconfig", kubeconfig.clone()),
+        ("bind-address", "0.0.0.0".into()),
+        ("client-ca-file", file("ca.crt")),
+        ("cluster-cidr", joined(&tenant.network.pod_cidrs)),
+        ("cluster-name", tenant.id.name.clone()),
+        ("cluster-signing-cert-file", file("ca.crt")),
+        ("cluster-signing-key-file", file("ca.key")),
+        ("controllers", "*,bootstrapsigner,tokencleaner".into()),
+        ("kubeconfig", kubeconfig),
+        ("leader-elect", "true".into()),
+        ("profiling", "false".into()),
+        ("requestheader-client-ca-file", file("front-proxy-ca.crt")),
+        ("root-ca-file", file("ca.crt")),
+        ("service-account-private-key-file", file("sa.key")),
+        ("service-cluster-ip-range", joined(&tenant.network.service_cidrs)),
+        ("terminated-pod-gc-threshold", "1000".into()),
+        ("use-service-account-credentials", "true".into()),
+    ]
+}

@@ -1,0 +1,162 @@
+//! Kubeconfig files: client credentials of one user for one server (`k8s.io/client-go/tools/clientcmd/api/v1`).
+
+use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
+
+/// A kubeconfig with one cluster, one user and one context.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kubeconfig {
+    /// URL of the API server.
+    pub server: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the user; also the common name of the certificate.
+    pub user: String,
+    /// The server's authority, in PEM.
+    pub authority: String,
+    /// The user's certificate, in PEM.
+    pub certificate: String,
+    /// The user's private key, in PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Kubeconfig {
+    /// Never shows the key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Kubeconfig")
+            .field("server", &self.server)
+            .field("cluster", &self.cluster)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kubeconfig {
+    /// The file, in YAML.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        let context = format!("{}@{}", self.user, self.cluster);
+        serde_saphyr::to_string(&File {
+            api_version: "v1".into(),
+            kind: "Config".into(),
+            clusters: vec![NamedCluster {
+                name: self.cluster.clone(),
+                cluster: Cluster {
+                    certificate_authority_data: encoded(&self.authority),
+                    server: self.server.clone(),
+                },
+            }],
+            contexts: vec![NamedContext {
+                name: context.clone(),
+                context: Context { cluster: self.cluster.clone(), user: self.user.clone() },
+            }],
+            current_context: context,
+            users: vec![NamedUser {
+                name: self.user.clone(),
+                user: User {
+                    client_certificate_data: encoded(&self.certificate),
+                    client_key_data: encoded(&self.key),
+                },
+            }],
+        })
+    }
+
+    /// Reads a file of the shape that [`Kubeconfig::to_yaml`] writes; anything else is `None`.
+    pub fn from_yaml(text: &[u8]) -> Option<Self> {
+        let file: File = serde_saphyr::from_slice(text).ok()?;
+        let cluster = file.clusters.into_iter().next()?;
+        let user = file.users.into_iter().next()?;
+        Some(Self {
+            server: cluster.cluster.server,
+            cluster: cluster.name,
+            user: user.name,
+            authority: decoded(cluster.cluster.certificate_authority_data)?,
+            certificate: decoded(user.user.client_certificate_data)?,
+            key: decoded(user.user.client_key_data)?,
+        })
+    }
+}
+
+fn encoded(text: &str) -> ByteString {
+    ByteString(text.as_bytes().to_vec())
+}
+
+fn decoded(bytes: ByteString) -> Option<String> {
+    String::from_utf8(bytes.0).ok()
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    api_version: String,
+    kind: String,
+    clusters: Vec<NamedCluster>,
+    contexts: Vec<NamedContext>,
+    #[serde(rename = "current-context")]
+    current_context: String,
+    users: Vec<NamedUser>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamedCluster {
+    name: String,
+    cluster: Cluster,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster {
+    certificate_authority_data: ByteString,
+    server: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamedContext {
+    name: String,
+    context: Context,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Context {
+    cluster: String,
+    user: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamedUser {
+    name: String,
+    user: User,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct User {
+    client_certificate_data: ByteString,
+    client_key_data: ByteString,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_reads_back_as_it_was_written() {
+        let written = Kubeconfig {
+            server: "https://[fd00::1]:6443".into(),
+            cluster: "blue".into(),
+            user: "kubernetes-admin".into(),
+            authority: "CA\n".into(),
+            certificate: "CERT\n".into(),
+            key: "KEY\n".into(),
+        };
+        let yaml = written.to_yaml().unwrap();
+        assert_eq!(Kubeconfig::from_yaml(yaml.as_bytes()), Some(written));
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_none() {
+        for bad in ["", "{}", "clusters: []", "\u{0}", "- a", "apiVersion: v1\nkind: Config\nclusters: 7"] {
+            assert_eq!(Kubeconfig::from_yaml(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The few fields of the status that are remembered rather than computed.
+
+use kamaji_api::v1alpha1::{CertificatesStatus, ChecksummedSecret, Driver, TenantControlPlaneStatus};
+use kamaji_api::{Child, Tenant};
+
+/// A tenant's claim on its place in a datastore. It is written down before anything is made there, and never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the DataStore.
+    pub data_store: String,
+    /// Kind of store.
+    pub driver: Driver,
+    /// Database, prefix or bucket.
+    pub schema: String,
+    /// User.
+    pub user: String,
+}
+
+/// What the status remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Kubernetes version that ran last.
+    pub installed: Option<String>,
+    /// Place in the datastore, as far as it has been claimed.
+    pub claim: Option<Claim>,
+    /// True once the place was set up completely.
+    pub storage_is_set_up: bool,
+    certificates: CertificatesStatus,
+}
+
+impl Memory {
+    /// Reads it out of a status.
+    pub fn of(status: Option<&TenantControlPlaneStatus>) -> Self {
+        let Some(status) = status else {
+            return Self::default();
+        };
+        let storage = status.storage.clone().unwrap_or_default();
+        let setup = storage.setup.unwrap_or_default();
+        let claim = match (storage.data_store_name, storage.driver, setup.schema, setup.user) {
+            (Some(data_store), Some(driver), Some(schema), Some(user)) => {
+                Some(Claim { data_store, driver, schema, user })
+            }
+            _ => None,
+        };
+        let version = status.kubernetes_resources.as_ref().and_then(|resources| resources.version.as_ref());
+        Self {
+            installed: version
+                .and_then(|version| version.version.clone())
+                .filter(|version| !version.is_empty()),
+            claim,
+            storage_is_set_up: setup.checksum.is_some_and(|sum| !sum.is_empty()),
+            certificates: status.certificates.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The checksum that is remembered of an anchor, if it was ever there.
+    pub fn anchor(&self, child: Child) -> Option<&str> {
+        let secret: Option<&ChecksummedSecret> = match child {
+            Child::Ca => self.certificates.ca.as_ref(),
+            Child::FrontProxyCa => self.certificates.front_proxy_ca.as_ref(),
+            Child::ServiceAccountKey => self.certificates.sa.as_ref(),
+            _ => None,
+        };
+        secret?.checksum.as_deref().filter(|sum| !sum.is_empty())
+    }
+
+    /// The claim as it stands, or the one to make: what the user chose, else the UID.
+    pub fn claim_or_new(&self, tenant: &Tenant, driver: Driver) -> Claim {
+        let chosen = |name: &Option<String>| name.clone().unwrap_or_else(|| tenant.id.uid.clone());
+        self.claim.clone().unwrap_or_else(|| Claim {
+            data_store: tenant.data_store.clone(),
+            driver,
+            schema: chosen(&tenant.schema),
+            user: chosen(&tenant.user),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kamaji_api::tenant::fixtures;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_outlives_the_uid_it_was_made_under() {
+        let status = serde_json::from_value(json!({
+            "storage": {
+                "dataStoreName": "default",
+                "driver": "etcd",
+                "setup": { "schema": "old-uid", "user": "old-uid", "checksum": "c" },
+            },
+        }))
+        .unwrap();
+        let memory = Memory::of(Some(&status));
+        assert!(memory.storage_is_set_up);
+        assert_eq!(memory.claim_or_new(&fixtures::tenant(), Driver::Etcd).schema, "old-uid");
+    }
+
+    #[test]
+    fn a_new_claim_is_what_the_user_chose_or_the_uid() {
+        let tenant = Tenant { user: Some("blue".into()), ..fixtures::tenant() };
+        let claim = Memory::default().claim_or_new(&tenant, Driver::Etcd);
+        assert_eq!((claim.schema.as_str(), claim.user.as_str()), (tenant.id.uid.as_str(), "blue"));
+    }
+}

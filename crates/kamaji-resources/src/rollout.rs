@@ -1,0 +1,43 @@
+//! How far a Deployment's rollout has come.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// A Deployment's rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// True when the numbers below speak of the newest spec.
+    pub observed: bool,
+    /// Pods wanted.
+    pub wanted: i32,
+    /// Pods there, of any template.
+    pub total: i32,
+    /// Pods of the newest template.
+    pub updated: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Pods that are missing or not ready.
+    pub unavailable: i32,
+}
+
+impl Rollout {
+    /// Reads it off a Deployment as the server has it.
+    pub fn of(deployment: &Deployment) -> Self {
+        let status = deployment.status.clone().unwrap_or_default();
+        Self {
+            observed: deployment.metadata.generation.is_some()
+                && status.observed_generation == deployment.metadata.generation,
+            wanted: deployment.spec.replicas.unwrap_or(1),
+            total: status.replicas.unwrap_or_default(),
+            updated: status.updated_replicas.unwrap_or_default(),
+            ready: status.ready_replicas.unwrap_or_default(),
+            unavailable: status.unavailable_replicas.unwrap_or_default(),
+        }
+    }
+
+    /// True when every Pod runs the newest template and is ready, and no other Pod is left.
+    pub fn is_complete(&self) -> bool {
+        self.observed
+            && self.unavailable == 0
+            && [self.total, self.updated, self.ready].iter().all(|count| *count == self.wanted)
+    }
+}

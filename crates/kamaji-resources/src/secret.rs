@@ -1,0 +1,61 @@
+//! Secrets of a tenant: how they are built and read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kamaji_api::{Child, TenantId, labels};
+use kamaji_pki::verdict::{Held, NamesPolicy};
+
+use crate::{checksum, object};
+
+/// The Secrets that a tenant has now.
+pub type HeldSecrets = BTreeMap<Child, Arc<Secret>>;
+
+/// A Secret with these texts as its data, and their checksum as an annotation.
+pub(crate) fn build(tenant: &TenantId, child: Child, data: &[(&str, &str)]) -> Secret {
+    let data =
+        data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
+    let annotations = BTreeMap::from([(labels::CHECKSUM.to_owned(), checksum::of_data(&data))]);
+    Secret {
+        metadata: ObjectMeta { annotations: Some(annotations), ..object::metadata(tenant, child) },
+        type_: Some("Opaque".into()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+/// The value under `key`.
+pub(crate) fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
+    secret.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
+}
+
+/// The certificate and key under these keys, as far as they are there.
+pub(crate) fn held<'a>(secret: &'a Secret, certificate: &str, key: &str) -> Held<'a> {
+    Held {
+        certificate: value(secret, certificate).unwrap_or_default(),
+        key: value(secret, key).unwrap_or_default(),
+        requested: is_rotation_requested(secret),
+    }
+}
+
+/// True when the rotation annotation is there and empty.
+pub(crate) fn is_rotation_requested(secret: &Secret) -> bool {
+    annotation(secret, labels::ROTATE).is_some_and(str::is_empty)
+}
+
+/// How strictly the certificates of a Secret are judged: the Go operator's hold more than ours would, and stay until
+/// they must be renewed anyway.
+pub(crate) fn policy(secret: Option<&Arc<Secret>>) -> NamesPolicy {
+    let ours = |sum: &str| sum.len() == checksum::DIGITS;
+    match secret.and_then(|secret| annotation(secret, labels::CHECKSUM)) {
+        Some(sum) if !ours(sum) => NamesPolicy::AtLeast,
+        _ => NamesPolicy::Exactly,
+    }
+}
+
+fn annotation<'a>(secret: &'a Secret, name: &str) -> Option<&'a str> {
+    secret.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}

@@ -1,0 +1,83 @@
+//! The Service in front of the tenant's API server.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kamaji_api::tenant::Exposure;
+use kamaji_api::v1alpha1::AdditionalPort;
+use kamaji_api::{Child, Tenant, labels};
+
+use crate::object;
+
+/// Name of the API server's port.
+pub const API_SERVER_PORT: &str = "kube-apiserver";
+
+/// The Service as it should be.
+pub fn build(tenant: &Tenant) -> Service {
+    let mut ports = vec![api_server_port(tenant)];
+    ports.extend(tenant.service_ports.iter().map(additional_port));
+    let common = ServiceSpec {
+        selector: Some([(labels::NAME.to_owned(), tenant.id.name.clone())].into()),
+        ports: Some(ports),
+        external_ips: external_ips(tenant),
+        ..ServiceSpec::default()
+    };
+    Service { metadata: metadata(tenant), spec: Some(exposed(common, &tenant.exposure)), status: None }
+}
+
+fn exposed(common: ServiceSpec, exposure: &Exposure) -> ServiceSpec {
+    match exposure {
+        Exposure::ClusterIp => ServiceSpec { type_: Some("ClusterIP".into()), ..common },
+        Exposure::NodePort => ServiceSpec { type_: Some("NodePort".into()), ..common },
+        Exposure::LoadBalancer { class, sources, node_ports } => ServiceSpec {
+            type_: Some("LoadBalancer".into()),
+            allocate_load_balancer_node_ports: Some(*node_ports),
+            load_balancer_class: class.clone(),
+            load_balancer_source_ranges: (!sources.is_empty()).then(|| sources.clone()),
+            ..common
+        },
+    }
+}
+
+/// Ours win over the user's, or the garbage collector and the watches would lose the Service.
+fn metadata(tenant: &Tenant) -> ObjectMeta {
+    let ours = object::metadata(&tenant.id, Child::Service);
+    let mut labels = tenant.service_metadata.labels.clone();
+    labels.extend(ours.labels.unwrap_or_default());
+    let annotations = &tenant.service_metadata.annotations;
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+        ..ours
+    }
+}
+
+fn api_server_port(tenant: &Tenant) -> ServicePort {
+    let port = i32::from(tenant.network.port);
+    ServicePort {
+        name: Some(API_SERVER_PORT.into()),
+        protocol: Some("TCP".into()),
+        port,
+        target_port: Some(IntOrString::Int(port)),
+        node_port: (tenant.exposure == Exposure::NodePort).then_some(port),
+        ..ServicePort::default()
+    }
+}
+
+fn additional_port(extra: &AdditionalPort) -> ServicePort {
+    ServicePort {
+        name: Some(extra.name.clone()),
+        protocol: Some(extra.protocol.as_str().into()),
+        app_protocol: extra.app_protocol.clone(),
+        port: extra.port,
+        target_port: Some(extra.target_port.clone()),
+        ..ServicePort::default()
+    }
+}
+
+fn external_ips(tenant: &Tenant) -> Option<Vec<String>> {
+    let allowed =
+        tenant.network.announce_external_ip && !matches!(tenant.exposure, Exposure::LoadBalancer { .. });
+    let address = tenant.network.address.filter(|_| allowed)?;
+    Some(vec![address.to_string()])
+}

@@ -1,0 +1,268 @@
+//! The status of a tenant control plane, computed once per pass from what was seen and done.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kamaji_api::v1alpha1::{
+    CertificatesStatus, ChecksummedSecret, DeploymentReport, KubeadmConfigStatus, KubeconfigsStatus,
+    KubernetesStatus, ServiceReport, StorageSetupStatus, StorageStatus, TenantControlPlaneStatus,
+    VersionStatus,
+};
+use kamaji_api::{Child, Tenant, labels};
+
+use crate::Endpoint;
+use crate::conditions::{self, Concern, Finding, READY};
+use crate::memory::{Claim, Memory};
+use crate::phase::{PhaseFacts, phase};
+use crate::rollout::Rollout;
+
+/// What a pass saw and did.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The tenant's place in the datastore.
+    pub claim: Option<Claim>,
+    /// Where the API server is reached.
+    pub endpoint: Option<Endpoint>,
+    /// The Service as the server has it.
+    pub service: Option<Service>,
+    /// The Deployment as the server has it.
+    pub deployment: Option<Deployment>,
+    /// Checksums of the children that are in place.
+    pub checksums: BTreeMap<Child, String>,
+    /// What was found about each concern that was reached.
+    pub findings: BTreeMap<Concern, Finding>,
+}
+
+impl Facts {
+    /// Notes what was found about a concern.
+    pub fn find(&mut self, concern: Concern, finding: Finding) {
+        self.findings.insert(concern, finding);
+    }
+
+    fn rollout(&self) -> Rollout {
+        self.deployment.as_ref().map(Rollout::of).unwrap_or_default()
+    }
+}
+
+/// The status after a pass over `tenant`; what the pass did not reach stays as it was.
+pub fn compute(
+    tenant: &Tenant,
+    known: Option<&TenantControlPlaneStatus>,
+    facts: &Facts,
+    now: Timestamp,
+) -> TenantControlPlaneStatus {
+    let now = whole_seconds(now);
+    let known = known.cloned().unwrap_or_default();
+    let mut findings: Vec<(&str, Finding)> =
+        facts.findings.iter().map(|(concern, finding)| (concern.as_str(), finding.clone())).collect();
+    let ready = summary(tenant, facts);
+    let complete =
+        facts.findings.len() == Concern::ALL.len() || (tenant.is_asleep() && facts.deployment.is_some());
+    findings.push((READY, ready));
+    let stamp = Stamp { tenant, checksums: &facts.checksums, now };
+    TenantControlPlaneStatus {
+        observed_generation: if complete { Some(tenant.generation) } else { known.observed_generation },
+        conditions: conditions::merged(&known.conditions, &findings, tenant.generation, now),
+        storage: stamp.storage(known.storage.clone(), facts.claim.as_ref()),
+        certificates: stamp.certificates(known.certificates.clone()),
+        kubeconfig: stamp.kubeconfigs(known.kubeconfig.clone()),
+        kubeadm_config: stamp.kubeadm_config(known.kubeadm_config.clone()),
+        kubernetes_resources: Some(resources(tenant, &known, facts, now)),
+        control_plane_endpoint: facts
+            .endpoint
+            .as_ref()
+            .map(Endpoint::host_and_port)
+            .or(known.control_plane_endpoint),
+        kubeadm_phase: known.kubeadm_phase,
+        addons: known.addons,
+    }
+}
+
+/// The status of a tenant whose spec cannot be read: everything stays but the conditions.
+pub fn rejected(
+    known: Option<&TenantControlPlaneStatus>,
+    complaint: &Finding,
+    generation: i64,
+    now: Timestamp,
+) -> TenantControlPlaneStatus {
+    let known = known.cloned().unwrap_or_default();
+    let findings = [(Concern::SpecAccepted.as_str(), complaint.clone()), (READY, complaint.clone())];
+    TenantControlPlaneStatus {
+        conditions: conditions::merged(&known.conditions, &findings, generation, whole_seconds(now)),
+        ..known
+    }
+}
+
+/// True when every concern was reached and holds; else the first that does not, or was not reached.
+fn summary(tenant: &Tenant, facts: &Facts) -> Finding {
+    for concern in Concern::ALL {
+        match facts.findings.get(&concern) {
+            Some(finding) if finding.holds => {}
+            Some(finding) => return finding.clone(),
+            None => return Finding::fails("Progressing", format!("not there yet: {}", concern.as_str())),
+        }
+    }
+    Finding::holds("Ready", format!("Kubernetes {} runs and answers", tenant.version))
+}
+
+fn resources(
+    tenant: &Tenant,
+    known: &TenantControlPlaneStatus,
+    facts: &Facts,
+    now: Timestamp,
+) -> KubernetesStatus {
+    let known_resources = known.kubernetes_resources.clone().unwrap_or_default();
+    let rollout = facts.rollout();
+    let installed = Memory::of(Some(known)).installed;
+    let arrived = facts.deployment.is_some() && (rollout.is_complete() || tenant.is_asleep());
+    let word = phase(&PhaseFacts {
+        replicas_wanted: tenant.replicas,
+        rollout,
+        writes_limited: !tenant.writes.is_unlimited(),
+        installed: installed.clone(),
+        wanted: tenant.version.to_string(),
+    });
+    KubernetesStatus {
+        version: Some(VersionStatus {
+            version: if arrived { Some(tenant.version.to_string()) } else { installed },
+            status: word,
+        }),
+        deployment: facts
+            .deployment
+            .as_ref()
+            .map(|deployment| deployment_report(tenant, deployment, known_resources.deployment.as_ref(), now))
+            .or_else(|| known_resources.deployment.clone()),
+        service: facts
+            .service
+            .as_ref()
+            .map(|service| service_report(tenant, service))
+            .or(known_resources.service),
+        ingress: known_resources.ingress,
+        gateway: known_resources.gateway,
+    }
+}
+
+fn deployment_report(
+    tenant: &Tenant,
+    deployment: &Deployment,
+    known: Option<&DeploymentReport>,
+    now: Timestamp,
+) -> DeploymentReport {
+    let report = DeploymentReport {
+        status: deployment.status.clone().unwrap_or_default(),
+        selector: format!("{}={}", labels::NAME, tenant.id.name),
+        name: Child::Deployment.name(&tenant.id.name),
+        namespace: tenant.id.namespace.clone(),
+        last_update: known.and_then(|known| known.last_update.clone()),
+    };
+    if known == Some(&report) { report } else { DeploymentReport { last_update: Some(Time(now)), ..report } }
+}
+
+/// The ports of a balancer's address are left out: some balancers rewrite them without end.
+fn service_report(tenant: &Tenant, service: &Service) -> ServiceReport {
+    let mut status = service.status.clone().unwrap_or_default();
+    strip_ports(&mut status);
+    ServiceReport {
+        status,
+        name: Child::Service.name(&tenant.id.name),
+        namespace: tenant.id.namespace.clone(),
+        port: tenant.network.port.into(),
+    }
+}
+
+fn strip_ports(status: &mut ServiceStatus) {
+    let ingress = status.load_balancer.as_mut().and_then(|balancer| balancer.ingress.as_mut());
+    for entry in ingress.into_iter().flatten() {
+        *entry = LoadBalancerIngress { ports: None, ..entry.clone() };
+    }
+}
+
+/// Fills the parts of the status that name a child and its checksum.
+struct Stamp<'a> {
+    tenant: &'a Tenant,
+    checksums: &'a BTreeMap<Child, String>,
+    now: Timestamp,
+}
+
+impl Stamp<'_> {
+    /// The time moves only with the checksum.
+    fn secret(&self, child: Child, known: Option<ChecksummedSecret>) -> Option<ChecksummedSecret> {
+        let Some(sum) = self.checksums.get(&child) else {
+            return known;
+        };
+        if known.as_ref().is_some_and(|known| known.checksum.as_ref() == Some(sum)) {
+            return known;
+        }
+        Some(ChecksummedSecret {
+            secret_name: Some(child.name(&self.tenant.id.name)),
+            checksum: Some(sum.clone()),
+            last_update: Some(Time(self.now)),
+        })
+    }
+
+    fn certificates(&self, known: Option<CertificatesStatus>) -> Option<CertificatesStatus> {
+        let known = known.unwrap_or_default();
+        let stamped = CertificatesStatus {
+            ca: self.secret(Child::Ca, known.ca),
+            api_server: self.secret(Child::ApiServer, known.api_server),
+            api_server_kubelet_client: self.secret(Child::KubeletClient, known.api_server_kubelet_client),
+            front_proxy_ca: self.secret(Child::FrontProxyCa, known.front_proxy_ca),
+            front_proxy_client: self.secret(Child::FrontProxyClient, known.front_proxy_client),
+            sa: self.secret(Child::ServiceAccountKey, known.sa),
+            etcd: known.etcd,
+        };
+        (stamped != CertificatesStatus::default()).then_some(stamped)
+    }
+
+    fn kubeconfigs(&self, known: Option<KubeconfigsStatus>) -> Option<KubeconfigsStatus> {
+        let known = known.unwrap_or_default();
+        let stamped = KubeconfigsStatus {
+            admin: self.secret(Child::AdminKubeconfig, known.admin),
+            controller_manager: self.secret(Child::ControllerManagerKubeconfig, known.controller_manager),
+            scheduler: self.secret(Child::SchedulerKubeconfig, known.scheduler),
+        };
+        (stamped != KubeconfigsStatus::default()).then_some(stamped)
+    }
+
+    fn kubeadm_config(&self, known: Option<KubeadmConfigStatus>) -> Option<KubeadmConfigStatus> {
+        let Some(sum) = self.checksums.get(&Child::KubeadmConfig) else {
+            return known;
+        };
+        if known.as_ref().is_some_and(|known| known.checksum.as_ref() == Some(sum)) {
+            return known;
+        }
+        Some(KubeadmConfigStatus {
+            configmap_name: Some(Child::KubeadmConfig.name(&self.tenant.id.name)),
+            checksum: Some(sum.clone()),
+            last_update: Some(Time(self.now)),
+        })
+    }
+
+    fn storage(&self, known: Option<StorageStatus>, claim: Option<&Claim>) -> Option<StorageStatus> {
+        let Some(claim) = claim else { return known };
+        let known = known.unwrap_or_default();
+        let setup = known.setup.unwrap_or_default();
+        let set_up = self.checksums.get(&Child::DatastoreConfig);
+        let unchanged = set_up.is_none() || setup.checksum.as_ref() == set_up;
+        Some(StorageStatus {
+            driver: Some(claim.driver),
+            data_store_name: Some(claim.data_store.clone()),
+            config: self.secret(Child::DatastoreConfig, known.config),
+            certificate: self.secret(Child::DatastoreCertificate, known.certificate),
+            setup: Some(StorageSetupStatus {
+                schema: Some(claim.schema.clone()),
+                user: Some(claim.user.clone()),
+                checksum: if unchanged { setup.checksum } else { set_up.cloned() },
+                last_update: if unchanged { setup.last_update } else { Some(Time(self.now)) },
+            }),
+        })
+    }
+}
+
+/// The status shows no fractions of a second.
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
