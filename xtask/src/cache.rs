@@ -73,8 +73,7 @@ impl Cache {
                 return Err(source).with_context(|| format!("locking {}", path.display()));
             }
         }
-        file.lock()
-            .with_context(|| format!("locking {}", path.display()))?;
+        file.lock().with_context(|| format!("locking {}", path.display()))?;
         Ok(file)
     }
 }
@@ -98,23 +97,21 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn text(value: &str) -> Option<OsString> {
-        Some(OsString::from(value))
+    fn folder_of(values: [&str; 3]) -> Option<PathBuf> {
+        let [kamaji, xdg, home] = values.map(|value| (value != "unset").then(|| OsString::from(value)));
+        folder(kamaji, xdg, home)
     }
 
     #[test]
     fn the_most_specific_variable_wins() {
-        assert_eq!(folder(text("/k"), text("/x"), text("/h")), Some("/k".into()));
-        assert_eq!(folder(None, text("/x"), text("/h")), Some("/x/kamaji".into()));
-        assert_eq!(folder(None, None, text("/h")), Some("/h/.cache/kamaji".into()));
-        assert_eq!(folder(None, None, None), None);
+        assert_eq!(folder_of(["/k", "/x", "/h"]), Some("/k".into()));
+        assert_eq!(folder_of(["unset", "/x", "/h"]), Some("/x/kamaji".into()));
+        assert_eq!(folder_of(["unset", "unset", "/h"]), Some("/h/.cache/kamaji".into()));
+        assert_eq!(folder_of(["unset", "unset", "unset"]), None);
     }
 
     #[test]
     fn an_empty_variable_is_an_unset_one() {
-        assert_eq!(
-            folder(text(""), text(""), text("/h")),
-            Some("/h/.cache/kamaji".into())
-        );
+        assert_eq!(folder_of(["", "", "/h"]), Some("/h/.cache/kamaji".into()));
     }
 }

@@ -90,20 +90,10 @@ pub fn status(cache: &Cache) -> Result<()> {
     let api_ready = is_api_ready(&kubectl);
     println!("{:<24} {}", "API", if api_ready { "ready" } else { "not ready" });
     if api_ready {
-        print!(
-            "\n{}",
-            kubectl.run(&["get", "nodes,pods", "--all-namespaces", "--output=wide"])?
-        );
+        print!("\n{}", kubectl.run(&["get", "nodes,pods", "--all-namespaces", "--output=wide"])?);
     }
-    println!(
-        "\nkubeconfig: {}\nlogs:       {}",
-        layout.kubeconfig().display(),
-        layout.logs().display()
-    );
-    ensure!(
-        is_up(cache)?,
-        "the local cluster is not whole; `cargo xtask cluster up` repairs it"
-    );
+    println!("\nkubeconfig: {}\nlogs:       {}", layout.kubeconfig().display(), layout.logs().display());
+    ensure!(is_up(cache)?, "the local cluster is not whole; `cargo xtask cluster up` repairs it");
     Ok(())
 }
 
@@ -125,16 +115,11 @@ pub fn ensure_image(cache: &Cache, archive: &images::Archive) -> Result<bool> {
 }
 
 fn is_running(state: &State, name: &str) -> bool {
-    state
-        .processes
-        .get(name)
-        .is_some_and(|record| is_alive(&record.identity))
+    state.processes.get(name).is_some_and(|record| is_alive(&record.identity))
 }
 
 fn is_api_ready(kubectl: &Kubectl) -> bool {
-    kubectl
-        .run(&["get", "--raw=/readyz", "--request-timeout=2s"])
-        .is_ok_and(|text| text == "ok")
+    kubectl.run(&["get", "--raw=/readyz", "--request-timeout=2s"]).is_ok_and(|text| text == "ok")
 }
 
 fn require_root(verb: &str) -> Result<()> {

@@ -14,11 +14,8 @@ const SHOWN_LINES: usize = 20;
 /// Runs the command to its end and returns what it wrote to standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = line_of(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("starting `{line}`"))?;
-    text_of(&line, output)
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{line}`"))?;
+    text_of(&line, &output)
 }
 
 /// Like [`output`], with `input` on the command's standard input.
@@ -30,19 +27,9 @@ pub fn output_with_input(command: &mut Command, input: &str) -> Result<String> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("starting `{line}`"))?;
-    let mut stdin = child
-        .stdin
-        .take()
-        .expect("the standard input was piped three lines above");
     // A program that ends early closes its input; what it said about that matters more than the broken pipe.
-    let written = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let text = text_of(
-        &line,
-        child
-            .wait_with_output()
-            .with_context(|| format!("waiting for `{line}`"))?,
-    )?;
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+    let text = text_of(&line, &child.wait_with_output().with_context(|| format!("waiting for `{line}`"))?)?;
     written.with_context(|| format!("handing `{line}` its input"))?;
     Ok(text)
 }
@@ -73,15 +60,11 @@ pub fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
 
-fn text_of(line: &str, output: Output) -> Result<String> {
+fn text_of(line: &str, output: &Output) -> Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let said = if stderr.trim().is_empty() {
-            stdout.as_str()
-        } else {
-            &stderr
-        };
+        let said = if stderr.trim().is_empty() { stdout.as_str() } else { &stderr };
         bail!("`{line}` failed ({}):\n{}", output.status, tail(said.trim_end()));
     }
     Ok(stdout)
@@ -92,13 +75,7 @@ fn line_of(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
-        .map(|word| {
-            if word.contains(' ') {
-                format!("'{word}'")
-            } else {
-                word.into_owned()
-            }
-        })
+        .map(|word| if word.contains(' ') { format!("'{word}'") } else { word.into_owned() })
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -109,9 +86,8 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_its_last_words() {
-        let error = output(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
+        let error =
+            output(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("sh -c 'echo no such luck >&2; exit 3'"), "{error}");
         assert!(error.contains("no such luck"), "{error}");
         assert!(error.contains('3'), "{error}");
@@ -119,18 +95,12 @@ mod tests {
 
     #[test]
     fn input_reaches_the_program() {
-        assert_eq!(
-            output_with_input(&mut Command::new("cat"), "hello").unwrap(),
-            "hello"
-        );
+        assert_eq!(output_with_input(&mut Command::new("cat"), "hello").unwrap(), "hello");
     }
 
     #[test]
     fn a_tail_is_the_end() {
-        let text = (1..=50)
-            .map(|number| number.to_string())
-            .collect::<Vec<_>>()
-            .join("\n");
+        let text = (1..=50).map(|number| number.to_string()).collect::<Vec<_>>().join("\n");
         assert!(tail(&text).starts_with("31\n"));
         assert!(tail(&text).ends_with("\n50"));
         assert_eq!(tail("one"), "one");

@@ -91,26 +91,15 @@ pub fn ensure_archive(cache: &Cache, image: &Image) -> Result<Archive> {
         && record.recipe == recipe
         && path.is_file()
     {
-        return Ok(Archive {
-            name: image.name.clone(),
-            digest: record.digest,
-            path,
-        });
+        return Ok(Archive { name: image.name.clone(), digest: record.digest, path });
     }
     let digest = archive::write(image, &path).with_context(|| format!("packing the image {}", image.name))?;
-    let record = Record {
-        recipe,
-        digest: digest.clone(),
-    };
+    let record = Record { recipe, digest: digest.clone() };
     write_atomically(
         &record_path,
         &serde_json::to_vec_pretty(&record).context("encoding an image's record")?,
     )?;
-    Ok(Archive {
-        name: image.name.clone(),
-        digest,
-        path,
-    })
+    Ok(Archive { name: image.name.clone(), digest, path })
 }
 
 /// What an archive was made of; kept beside it.
@@ -139,20 +128,15 @@ struct Source {
 impl Recipe {
     fn of(image: &Image) -> Result<Self> {
         let sources = image.sources().map(Source::of).collect::<Result<_>>()?;
-        Ok(Self {
-            layout: 1,
-            image: format!("{image:?}"),
-            sources,
-        })
+        Ok(Self { layout: 1, image: format!("{image:?}"), sources })
     }
 }
 
 impl Source {
     fn of(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
-        let modified = metadata
-            .modified()
-            .with_context(|| format!("reading the age of {}", path.display()))?;
+        let modified =
+            metadata.modified().with_context(|| format!("reading the age of {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             length: metadata.len(),
@@ -168,15 +152,8 @@ fn read_record(path: &Path) -> Option<Record> {
 
 fn control_plane(cache: &Cache, program: Program) -> Image {
     Image {
-        entries: vec![Entry::program(
-            &program.path_in(cache),
-            &format!("/usr/local/bin/{}", program.name()),
-        )],
-        ..Image::named(format!(
-            "registry.k8s.io/{}:{}",
-            program.name(),
-            program.version()
-        ))
+        entries: vec![Entry::program(&program.path_in(cache), &format!("/usr/local/bin/{}", program.name()))],
+        ..Image::named(format!("registry.k8s.io/{}:{}", program.name(), program.version()))
     }
 }
 
@@ -185,25 +162,16 @@ fn coredns(cache: &Cache) -> Image {
     Image {
         entries: vec![Entry::program(&Program::CoreDns.path_in(cache), "/coredns")],
         entrypoint: vec!["/coredns".to_owned()],
-        ..Image::named(format!(
-            "registry.k8s.io/coredns/coredns:{}",
-            Program::CoreDns.version()
-        ))
+        ..Image::named(format!("registry.k8s.io/coredns/coredns:{}", Program::CoreDns.version()))
     }
 }
 
 fn etcd(cache: &Cache) -> Image {
     let entries = [Program::Etcd, Program::Etcdctl].map(|program| {
-        Entry::program(
-            &program.path_in(cache),
-            &format!("/usr/local/bin/{}", program.name()),
-        )
+        Entry::program(&program.path_in(cache), &format!("/usr/local/bin/{}", program.name()))
     });
     let tag = Program::Etcd.version().trim_start_matches('v');
-    Image {
-        entries: entries.to_vec(),
-        ..Image::named(format!("registry.k8s.io/etcd:{tag}-0"))
-    }
+    Image { entries: entries.to_vec(), ..Image::named(format!("registry.k8s.io/etcd:{tag}-0")) }
 }
 
 /// A shell for tests to try things from inside the cluster.
@@ -213,14 +181,9 @@ fn busybox() -> Result<Image> {
     let links = names
         .lines()
         .filter(|name| *name != "busybox")
-        .map(|name| Entry::Link {
-            at: format!("/bin/{name}"),
-            to: "busybox".to_owned(),
-        });
+        .map(|name| Entry::Link { at: format!("/bin/{name}"), to: "busybox".to_owned() });
     Ok(Image {
-        entries: std::iter::once(Entry::program(&program, "/bin/busybox"))
-            .chain(links)
-            .collect(),
+        entries: std::iter::once(Entry::program(&program, "/bin/busybox")).chain(links).collect(),
         entrypoint: vec!["/bin/sh".to_owned()],
         ..Image::named("docker.io/library/busybox:1.35".to_owned())
     })
@@ -259,10 +222,7 @@ mod tests {
     #[test]
     fn the_operator_is_named_after_the_workspace_version() {
         let image = operator(Path::new("/some/kamaji"));
-        assert_eq!(
-            image.name,
-            format!("docker.io/clastix/kamaji:{}", workspace::VERSION)
-        );
+        assert_eq!(image.name, format!("docker.io/clastix/kamaji:{}", workspace::VERSION));
         assert_eq!(
             (image.entrypoint.as_slice(), image.user.as_str()),
             (["/kamaji".to_owned()].as_slice(), NONROOT)
@@ -272,15 +232,11 @@ mod tests {
     #[test]
     fn both_releases_are_served() {
         let cache = Cache::at(folder("names")).unwrap();
-        let names: Vec<String> = Release::ALL
-            .map(|release| control_plane(&cache, Program::KubeScheduler(release)).name)
-            .to_vec();
+        let names: Vec<String> =
+            Release::ALL.map(|release| control_plane(&cache, Program::KubeScheduler(release)).name).to_vec();
         assert_eq!(
             names,
-            [
-                "registry.k8s.io/kube-scheduler:v1.34.4",
-                "registry.k8s.io/kube-scheduler:v1.35.4"
-            ]
+            ["registry.k8s.io/kube-scheduler:v1.34.4", "registry.k8s.io/kube-scheduler:v1.35.4"]
         );
         assert_eq!(etcd(&cache).name, "registry.k8s.io/etcd:3.6.16-0");
         assert_eq!(coredns(&cache).name, "registry.k8s.io/coredns/coredns:v1.12.1");

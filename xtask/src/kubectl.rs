@@ -27,10 +27,7 @@ pub struct Kubectl {
 impl Kubectl {
     /// The cache's `kubectl`, which must have been built, with this kubeconfig.
     pub fn new(cache: &Cache, kubeconfig: &Path) -> Self {
-        Self {
-            program: PROGRAM.path_in(cache),
-            kubeconfig: kubeconfig.to_owned(),
-        }
+        Self { program: PROGRAM.path_in(cache), kubeconfig: kubeconfig.to_owned() }
     }
 
     /// The kubeconfig that it uses.
@@ -52,12 +49,7 @@ impl Kubectl {
 
     /// Runs `get` with these arguments and returns the objects as JSON.
     pub fn get(&self, arguments: &[&str]) -> Result<Value> {
-        let text = command::output(
-            self.command()
-                .arg("get")
-                .args(arguments)
-                .args(["--output", "json"]),
-        )?;
+        let text = command::output(self.command().arg("get").args(arguments).args(["--output", "json"]))?;
         serde_json::from_str(&text).context("reading kubectl's JSON")
     }
 
@@ -78,8 +70,7 @@ impl Kubectl {
 /// Whether an object's status has this condition with the status `True`.
 pub fn has_condition(object: &Value, kind: &str) -> bool {
     object["status"]["conditions"].as_array().is_some_and(|all| {
-        all.iter()
-            .any(|condition| condition["type"] == kind && condition["status"] == "True")
+        all.iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
     })
 }
 

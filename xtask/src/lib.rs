@@ -1,12 +1,10 @@
 //! What `cargo xtask` does, for it and for the end-to-end tests: upstream programs, images and the local cluster.
-#![allow(
-    clippy::print_stdout,
-    reason = "a command-line tool talks to the person who runs it"
-)]
+#![allow(clippy::print_stdout, reason = "a command-line tool talks to the person who runs it")]
 
 pub mod cache;
 pub mod cluster;
 pub mod command;
+mod digest;
 pub mod generate;
 pub mod images;
 pub mod kubectl;

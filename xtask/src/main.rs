@@ -1,8 +1,5 @@
 //! `cargo xtask`: see the library for what each command does.
-#![allow(
-    clippy::print_stdout,
-    reason = "a command-line tool talks to the person who runs it"
-)]
+#![allow(clippy::print_stdout, reason = "a command-line tool talks to the person who runs it")]
 
 use std::path::PathBuf;
 
@@ -60,10 +57,7 @@ fn run_cluster_task(cache: &Cache, task: ClusterTask) -> Result<()> {
         ClusterTask::Up => {
             cluster::up(cache, &progress)?;
             progress.line("the local cluster is up");
-            println!(
-                "\nkubeconfig: {0}\n  export KUBECONFIG={0}",
-                cluster::kubeconfig(cache).display()
-            );
+            println!("\nkubeconfig: {0}\n  export KUBECONFIG={0}", cluster::kubeconfig(cache).display());
             Ok(())
         }
         ClusterTask::Down => cluster::down(cache, &progress),

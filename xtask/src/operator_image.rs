@@ -18,21 +18,9 @@ pub fn build(cache: &Cache) -> Result<PathBuf> {
             .current_dir(workspace::root())
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
             .env("CARGO_TARGET_DIR", &target)
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--target",
-                TARGET,
-                "--package",
-                "kamaji-operator",
-            ]),
+            .args(["build", "--quiet", "--release", "--target", TARGET, "--package", "kamaji-operator"]),
     )?;
     let binary = target.join(TARGET).join("release").join("kamaji");
-    ensure!(
-        binary.is_file(),
-        "cargo built the operator, but there is no {}",
-        binary.display()
-    );
+    ensure!(binary.is_file(), "cargo built the operator, but there is no {}", binary.display());
     Ok(binary)
 }

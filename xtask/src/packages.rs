@@ -32,11 +32,7 @@ const PACKAGES: &[Package] = &[
     package("protobuf-compiler", "protoc", Need::Compiling),
     package("containerd", "containerd", Need::Cluster),
     package("runc", "runc", Need::Cluster),
-    package(
-        "containernetworking-plugins",
-        "/usr/lib/cni/bridge",
-        Need::Cluster,
-    ),
+    package("containernetworking-plugins", "/usr/lib/cni/bridge", Need::Cluster),
     package("iproute2", "ip", Need::Cluster),
     package("iptables", "iptables-save", Need::Cluster),
     package("nftables", "nft", Need::Cluster),
@@ -78,17 +74,12 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 fn find(name: &str) -> Option<PathBuf> {
-    PATH.split(':')
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.is_file())
+    PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
 fn missing(need: Need) -> Vec<&'static str> {
     let needed = PACKAGES.iter().filter(|package| package.need <= need);
-    needed
-        .filter(|package| !is_present(package))
-        .map(|package| package.name)
-        .collect()
+    needed.filter(|package| !is_present(package)).map(|package| package.name).collect()
 }
 
 fn is_present(package: &Package) -> bool {
@@ -107,9 +98,7 @@ fn install(names: &[&str]) -> Result<()> {
 
 fn apt_get_install(names: &[&str]) -> Command {
     let mut command = apt_get();
-    command
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(names);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(names);
     command
 }
 
@@ -127,11 +116,7 @@ mod tests {
     fn a_package_is_known_by_its_file() {
         assert!(is_present(&package("dash", "sh", Need::Cluster)));
         assert!(is_present(&package("base-files", "/etc/passwd", Need::Cluster)));
-        assert!(!is_present(&package(
-            "none",
-            "no-such-program-here",
-            Need::Cluster
-        )));
+        assert!(!is_present(&package("none", "no-such-program-here", Need::Cluster)));
         assert!(!is_present(&package("none", "/no/such/file", Need::Cluster)));
     }
 }

@@ -44,11 +44,10 @@ impl Release {
         let mut parts = version.trim_start_matches('v').split('.');
         let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
-            .iter()
             .map(|package| {
                 format!(" -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}")
             })
-            .collect()
+            .concat()
     }
 }
 
@@ -115,10 +114,7 @@ impl Program {
 
     /// Where the built program lies in this cache, whether it is there yet or not.
     pub fn path_in(self, cache: &Cache) -> PathBuf {
-        cache
-            .programs()
-            .join(format!("{}-{}", self.name(), self.version()))
-            .join(self.name())
+        cache.programs().join(format!("{}-{}", self.name(), self.version())).join(self.name())
     }
 
     /// The folder under `e2e/programs` that pins it.
@@ -230,28 +226,17 @@ mod tests {
     #[test]
     fn each_package_is_imported_by_the_tools_file_of_its_folder() {
         for program in every_program() {
-            let path = workspace::path("e2e/programs")
-                .join(program.folder())
-                .join("tools.go");
+            let path = workspace::path("e2e/programs").join(program.folder()).join("tools.go");
             let text = std::fs::read_to_string(path).unwrap();
-            assert!(
-                text.contains(&format!("_ \"{}\"", program.package())),
-                "{program:?}"
-            );
+            assert!(text.contains(&format!("_ \"{}\"", program.package())), "{program:?}");
         }
     }
 
     #[test]
     fn a_kubernetes_program_is_told_its_version() {
         let flags = Program::Kubeadm(Release::V1_35).link_flags();
-        assert!(
-            flags.contains("-X k8s.io/component-base/version.gitVersion=v1.35.4 "),
-            "{flags}"
-        );
-        assert!(
-            flags.contains("-X k8s.io/component-base/version.gitMinor=35 "),
-            "{flags}"
-        );
+        assert!(flags.contains("-X k8s.io/component-base/version.gitVersion=v1.35.4 "), "{flags}");
+        assert!(flags.contains("-X k8s.io/component-base/version.gitMinor=35 "), "{flags}");
     }
 
     #[test]

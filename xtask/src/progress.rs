@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     sync::{
-        Mutex,
+        Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -41,16 +41,9 @@ impl Progress {
         let started = Instant::now();
         let result = self.with_clock(name, started, work);
         let took = started.elapsed();
-        let word = if result.is_ok() { "done" } else { "FAILED" };
-        self.line(&format!("{name}: {word} in {}", seconds(took)));
-        self.finished
-            .lock()
-            .expect("nothing panics while it holds this lock")
-            .push(Finished {
-                name: name.to_owned(),
-                took,
-                succeeded: result.is_ok(),
-            });
+        let verdict = if result.is_ok() { "done" } else { "FAILED" };
+        self.line(&format!("{name}: {verdict} in {}", seconds(took)));
+        self.finished().push(Finished { name: name.to_owned(), took, succeeded: result.is_ok() });
         result.with_context(|| format!("{name} failed"))
     }
 
@@ -62,11 +55,12 @@ impl Progress {
 
     /// What took how long, one step to a line, with the total at the end.
     pub fn summary(&self) -> String {
-        let finished = self
-            .finished
-            .lock()
-            .expect("nothing panics while it holds this lock");
+        let finished = self.finished();
         table(&finished, self.started.elapsed())
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Vec<Finished>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_clock<T>(&self, name: &str, started: Instant, work: impl FnOnce() -> T) -> T {
@@ -74,11 +68,7 @@ impl Progress {
             let (end, ended) = channel::<()>();
             // Dropping the sender ends the clock, on a panic in `work` too.
             let _end: Sender<()> = end;
-            let period = if self.terminal {
-                Duration::from_secs(1)
-            } else {
-                Duration::from_secs(30)
-            };
+            let period = if self.terminal { Duration::from_secs(1) } else { Duration::from_secs(30) };
             if self.terminal {
                 self.tick(name, Duration::ZERO);
             } else {
@@ -95,11 +85,7 @@ impl Progress {
 
     fn tick(&self, name: &str, elapsed: Duration) {
         if self.terminal {
-            print!(
-                "\r\x1b[K[{:>7}] {name} ... {}",
-                seconds(self.started.elapsed()),
-                seconds(elapsed)
-            );
+            print!("\r\x1b[K[{:>7}] {name} ... {}", seconds(self.started.elapsed()), seconds(elapsed));
             // A clock that cannot be drawn is no reason to stop the work it counts.
             let _ = std::io::stdout().flush();
         } else {
@@ -114,21 +100,15 @@ pub fn seconds(duration: Duration) -> String {
 }
 
 fn table(finished: &[Finished], total: Duration) -> String {
-    let width = finished
+    let width = finished.iter().map(|step| step.name.len()).max().unwrap_or_default().max("total".len());
+    let line =
+        |name: &str, took: Duration, mark: &str| format!("  {name:width$}  {:>9}{mark}", seconds(took));
+    finished
         .iter()
-        .map(|step| step.name.len())
-        .max()
-        .unwrap_or_default()
-        .max("total".len());
-    let mut text: String = finished
-        .iter()
-        .map(|step| {
-            let mark = if step.succeeded { "" } else { "  FAILED" };
-            format!("  {:width$}  {:>9}{mark}\n", step.name, seconds(step.took))
-        })
-        .collect();
-    text.push_str(&format!("  {:width$}  {:>9}", "total", seconds(total)));
-    text
+        .map(|step| line(&step.name, step.took, if step.succeeded { "" } else { "  FAILED" }))
+        .chain([line("total", total, "")])
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -138,16 +118,8 @@ mod tests {
     #[test]
     fn the_summary_lists_each_step_and_the_total() {
         let steps = [
-            Finished {
-                name: "format".into(),
-                took: Duration::from_millis(1234),
-                succeeded: true,
-            },
-            Finished {
-                name: "lint".into(),
-                took: Duration::from_secs(70),
-                succeeded: false,
-            },
+            Finished { name: "format".into(), took: Duration::from_millis(1234), succeeded: true },
+            Finished { name: "lint".into(), took: Duration::from_secs(70), succeeded: false },
         ];
         let expected = "  format      1.2 s\n  lint       70.0 s  FAILED\n  total      71.3 s";
         assert_eq!(table(&steps, Duration::from_millis(71_300)), expected);
@@ -156,9 +128,7 @@ mod tests {
     #[test]
     fn a_failed_step_says_which_it_was() {
         let progress = Progress::default();
-        let error = progress
-            .step::<()>("boiling water", || anyhow::bail!("no gas"))
-            .unwrap_err();
+        let error = progress.step::<()>("boiling water", || anyhow::bail!("no gas")).unwrap_err();
         assert_eq!(format!("{error:#}"), "boiling water failed: no gas");
         assert!(progress.summary().contains("FAILED"));
     }

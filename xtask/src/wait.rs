@@ -34,7 +34,8 @@ pub fn http_ok(address: SocketAddr, path: &str) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        // In one piece: a server that answers before it has read everything may reset the connection.
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.take(1 << 16).read_to_string(&mut answer)?;
         Ok(answer)
@@ -51,7 +52,7 @@ mod tests {
     #[test]
     fn waiting_ends_when_there_is_something() {
         let mut looks = 0;
-        let found = until("a third look", Duration::from_secs(60), || {
+        let found = until("a third look", Duration::from_mins(1), || {
             looks += 1;
             Ok((looks == 3).then_some("here"))
         });
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_failed_look_ends_the_waiting() {
-        let error = until::<()>("rain", Duration::from_secs(60), || bail!("the gauge broke")).unwrap_err();
+        let error = until::<()>("rain", Duration::from_mins(1), || bail!("the gauge broke")).unwrap_err();
         assert_eq!(error.to_string(), "the gauge broke");
     }
 

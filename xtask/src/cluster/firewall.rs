@@ -72,23 +72,16 @@ fn is_cluster_chain(chain: &str) -> bool {
 
 /// From the output of `iptables-save`, the input of `iptables-restore --noflush` that removes the cluster's chains.
 fn clean_up_script(saved: &str, foreign: &BTreeSet<String>) -> String {
-    tables_of(saved)
-        .map(|table| clean_up_table(table, foreign))
-        .collect()
+    tables_of(saved).map(|table| clean_up_table(table, foreign)).collect()
 }
 
 /// The parts of `iptables-save`'s output that describe one table each.
 fn tables_of(saved: &str) -> impl Iterator<Item = &str> {
-    saved
-        .split_inclusive("COMMIT\n")
-        .filter(|part| part.lines().any(|line| line.starts_with('*')))
+    saved.split_inclusive("COMMIT\n").filter(|part| part.lines().any(|line| line.starts_with('*')))
 }
 
 fn table_name(table: &str) -> &str {
-    table
-        .lines()
-        .find_map(|line| line.strip_prefix('*'))
-        .unwrap_or_default()
+    table.lines().find_map(|line| line.strip_prefix('*')).unwrap_or_default()
 }
 
 /// Whether the table lets everything pass: no rule, no chain but the kernel's own.
@@ -105,14 +98,11 @@ fn clean_up_table(saved: &str, foreign: &BTreeSet<String>) -> String {
         return String::new();
     }
     let flushed = chains.iter().map(|chain| format!(":{chain} - [0:0]\n"));
-    let unlinked = saved
-        .lines()
-        .filter_map(|line| line.strip_prefix("-A "))
-        .filter_map(|rule| {
-            let from = rule.split(' ').next()?;
-            let to = rule.split(" -j ").nth(1)?.split(' ').next()?;
-            (!ours(from) && ours(to)).then(|| format!("-D {rule}\n"))
-        });
+    let unlinked = saved.lines().filter_map(|line| line.strip_prefix("-A ")).filter_map(|rule| {
+        let from = rule.split(' ').next()?;
+        let to = rule.split(" -j ").nth(1)?.split(' ').next()?;
+        (!ours(from) && ours(to)).then(|| format!("-D {rule}\n"))
+    });
     let removed = chains.iter().map(|chain| format!("-X {chain}\n"));
     let body: String = flushed.chain(unlinked).chain(removed).collect();
     format!("*{}\n{body}COMMIT\n", table_name(saved))
@@ -153,18 +143,12 @@ COMMIT
 -X KUBE-SERVICES
 COMMIT
 ";
-        assert_eq!(
-            clean_up_script(SAVED, &BTreeSet::from(["CNI-THEIRS".to_owned()])),
-            expected
-        );
+        assert_eq!(clean_up_script(SAVED, &BTreeSet::from(["CNI-THEIRS".to_owned()])), expected);
     }
 
     #[test]
     fn nothing_to_remove_is_an_empty_script() {
-        assert_eq!(
-            clean_up_script("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", &BTreeSet::new()),
-            ""
-        );
+        assert_eq!(clean_up_script("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", &BTreeSet::new()), "");
         assert_eq!(clean_up_script("", &BTreeSet::new()), "");
     }
 
@@ -175,10 +159,7 @@ COMMIT
         assert!(!is_empty(&empty.replace("ACCEPT", "DROP")));
         assert!(!is_empty(&empty.replace("COMMIT", "-A INPUT -j ACCEPT\nCOMMIT")));
         assert!(!is_empty(&empty.replace("COMMIT", ":DOCKER - [0:0]\nCOMMIT")));
-        assert_eq!(
-            tables_of(SAVED).map(table_name).collect::<Vec<_>>(),
-            ["filter", "nat"]
-        );
+        assert_eq!(tables_of(SAVED).map(table_name).collect::<Vec<_>>(), ["filter", "nat"]);
     }
 
     #[test]

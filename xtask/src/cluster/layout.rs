@@ -70,10 +70,7 @@ pub struct Layout {
 impl Layout {
     /// The layout of the one cluster that a machine can have.
     pub fn of(cache: &Cache) -> Self {
-        Self {
-            state: cache.cluster(),
-            run: PathBuf::from("/run/kamaji-cluster"),
-        }
+        Self { state: cache.cluster(), run: PathBuf::from("/run/kamaji-cluster") }
     }
 
     /// Makes the folders.
@@ -84,13 +81,9 @@ impl Layout {
             "the path {} is too long ({length} bytes) for the sockets below it; set KAMAJI_CACHE to a shorter one",
             self.state.display()
         );
-        for folder in [
-            self.state.clone(),
-            self.run.clone(),
-            self.logs(),
-            self.configuration(),
-            self.network(),
-        ] {
+        for folder in
+            [self.state.clone(), self.run.clone(), self.logs(), self.configuration(), self.network()]
+        {
             fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
         }
         Ok(())

@@ -70,11 +70,7 @@ pub(super) fn look_at(state: &mut State) -> Result<()> {
         .chain(TOUCHED_SETTINGS.iter().copied())
         .filter_map(|name| Some((name.to_owned(), read_setting(name)?)))
         .collect();
-    state.absent_before = TOUCHED_PATHS
-        .iter()
-        .map(PathBuf::from)
-        .filter(|path| !path.exists())
-        .collect();
+    state.absent_before = TOUCHED_PATHS.iter().map(PathBuf::from).filter(|path| !path.exists()).collect();
     state.machine_seen = true;
     Ok(())
 }
@@ -141,9 +137,7 @@ pub(super) fn members(group: &Path) -> Vec<i32> {
 
 /// Removes a control group without processes, and those below it.
 pub(super) fn remove_group(group: &Path) -> Result<()> {
-    inner_groups(group)
-        .iter()
-        .try_for_each(|inner| remove_group(inner))?;
+    inner_groups(group).iter().try_for_each(|inner| remove_group(inner))?;
     fs::remove_dir(group).with_context(|| format!("removing the control group {}", group.display()))
 }
 
@@ -152,11 +146,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
-    let result = if metadata.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let result = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     result.with_context(|| format!("removing {}", path.display()))
 }
 
@@ -164,17 +154,11 @@ fn inner_groups(group: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(group) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn read_setting(name: &str) -> Option<String> {
-    fs::read_to_string(setting_path(name))
-        .ok()
-        .map(|value| value.trim().to_owned())
+    fs::read_to_string(setting_path(name)).ok().map(|value| value.trim().to_owned())
 }
 
 fn write_setting(name: &str, value: &str) -> Result<()> {
@@ -191,22 +175,13 @@ fn ensure_interface() -> Result<()> {
         let add = |kind: &str| ip(&["link", "add", NODE_INTERFACE, "type", kind]);
         add("dummy").or_else(|_| add("bridge"))?;
     }
-    ip(&[
-        "address",
-        "replace",
-        &format!("{NODE_ADDRESS}/24"),
-        "dev",
-        NODE_INTERFACE,
-    ])?;
+    ip(&["address", "replace", &format!("{NODE_ADDRESS}/24"), "dev", NODE_INTERFACE])?;
     ip(&["link", "set", NODE_INTERFACE, "up"])
 }
 
 fn remove_interfaces() -> Result<()> {
     // The Pods' ends vanish with the Pods' namespaces, but only after a while.
-    let ends = fs::read_dir(format!("/sys/class/net/{POD_BRIDGE}/brif"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let ends = fs::read_dir(format!("/sys/class/net/{POD_BRIDGE}/brif")).into_iter().flatten().flatten();
     for end in ends {
         let name = end.file_name().to_string_lossy().into_owned();
         if ip(&["link", "delete", &name]).is_err() && interface_exists(&name) {
@@ -249,9 +224,7 @@ fn mounts(text: &str) -> impl Iterator<Item = Mount> {
 fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
-        .fold(text.to_owned(), |text, (escaped, plain)| {
-            text.replace(escaped, plain)
-        })
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
 #[cfg(test)]
@@ -267,10 +240,7 @@ mod tests {
         let found: Vec<(PathBuf, String)> = mounts(text).map(|mount| (mount.point, mount.kind)).collect();
         assert_eq!(
             found,
-            [
-                ("/a b".into(), "tmpfs".to_owned()),
-                ("/sys/fs/cgroup/memory".into(), "cgroup".to_owned())
-            ]
+            [("/a b".into(), "tmpfs".to_owned()), ("/sys/fs/cgroup/memory".into(), "cgroup".to_owned())]
         );
     }
 

@@ -28,16 +28,9 @@ pub(super) fn ensure(cache: &Cache, layout: &Layout) -> Result<()> {
     command::output(&mut kubeadm(&["init", "phase", "certs", "all"]))?;
     let kubeconfigs = layout.kubeconfigs();
     command::output(
-        kubeadm(&["init", "phase", "kubeconfig", "all"])
-            .arg("--kubeconfig-dir")
-            .arg(&kubeconfigs),
+        kubeadm(&["init", "phase", "kubeconfig", "all"]).arg("--kubeconfig-dir").arg(&kubeconfigs),
     )?;
-    let proxy = command::output(&mut kubeadm(&[
-        "kubeconfig",
-        "user",
-        "--client-name",
-        "system:kube-proxy",
-    ]))?;
+    let proxy = command::output(&mut kubeadm(&["kubeconfig", "user", "--client-name", "system:kube-proxy"]))?;
     write_atomically(&kubeconfigs.join("kube-proxy.conf"), proxy.as_bytes())?;
     // Last, because its presence says that everything is there.
     let administrator = kubeconfigs.join("super-admin.conf");

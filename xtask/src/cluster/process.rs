@@ -8,11 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ring::digest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::state::Identity;
-use crate::{packages, wait};
+use crate::{digest, packages, wait};
 
 /// A program to run in the background.
 #[derive(Clone, Debug)]
@@ -39,8 +38,7 @@ pub(super) enum Ending {
 impl Daemon {
     /// Tells two ways of running the program apart.
     pub(super) fn digest(&self) -> String {
-        let digest = digest::digest(&digest::SHA256, format!("{self:?}").as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest::of(format!("{self:?}").as_bytes())
     }
 
     /// Where its output goes.
@@ -59,9 +57,7 @@ impl Daemon {
             .append(true)
             .open(&log_path)
             .with_context(|| format!("opening {}", log_path.display()))?;
-        let errors = log
-            .try_clone()
-            .with_context(|| format!("opening {}", log_path.display()))?;
+        let errors = log.try_clone().with_context(|| format!("opening {}", log_path.display()))?;
         // `setsid` becomes the program, which so keeps the process number that we note.
         let child = Command::new("setsid")
             .arg(&self.program)
@@ -89,11 +85,7 @@ pub(super) fn log_of(logs: &Path, name: &str) -> PathBuf {
 pub(super) fn identity(pid: i32) -> Option<Identity> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(Identity {
-        pid,
-        started: started_of_running(&stat)?,
-        boot: boot.trim().to_owned(),
-    })
+    Some(Identity { pid, started: started_of_running(&stat)?, boot: boot.trim().to_owned() })
 }
 
 /// Whether the very process still runs.
@@ -113,11 +105,9 @@ pub(super) fn end(process: &Identity, ending: Ending) -> Result<()> {
         }
     }
     signal(process, Signal::KILL);
-    wait::until(
-        &format!("process {} to end", process.pid),
-        Duration::from_secs(20),
-        || Ok((!is_alive(process)).then_some(())),
-    )
+    wait::until(&format!("process {} to end", process.pid), Duration::from_secs(20), || {
+        Ok((!is_alive(process)).then_some(()))
+    })
 }
 
 /// Every process whose command line satisfies this.
@@ -179,14 +169,8 @@ mod tests {
     fn another_process_with_the_same_number_is_another() {
         let own = identity(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(is_alive(&own));
-        assert!(!is_alive(&Identity {
-            started: own.started + 1,
-            ..own.clone()
-        }));
-        assert!(!is_alive(&Identity {
-            boot: "yesterday".into(),
-            ..own
-        }));
+        assert!(!is_alive(&Identity { started: own.started + 1, ..own.clone() }));
+        assert!(!is_alive(&Identity { boot: "yesterday".into(), ..own }));
     }
 
     #[test]
@@ -197,10 +181,7 @@ mod tests {
         let daemon = Daemon {
             name: "reader",
             program: "/bin/sh".into(),
-            arguments: vec![
-                "-c".into(),
-                format!("cat {}; exec sleep 600", configuration.display()),
-            ],
+            arguments: vec!["-c".into(), format!("cat {}; exec sleep 600", configuration.display())],
             files: vec![(configuration, "hello".into())],
         };
         let process = daemon.start(&logs).unwrap();
@@ -216,20 +197,9 @@ mod tests {
 
     #[test]
     fn other_arguments_or_configuration_make_another_digest() {
-        let daemon = Daemon {
-            name: "x",
-            program: "/x".into(),
-            arguments: vec![],
-            files: vec![],
-        };
-        let argued = Daemon {
-            arguments: vec!["-v".into()],
-            ..daemon.clone()
-        };
-        let configured = Daemon {
-            files: vec![("/c".into(), "{}".into())],
-            ..daemon.clone()
-        };
+        let daemon = Daemon { name: "x", program: "/x".into(), arguments: vec![], files: vec![] };
+        let argued = Daemon { arguments: vec!["-v".into()], ..daemon.clone() };
+        let configured = Daemon { files: vec![("/c".into(), "{}".into())], ..daemon.clone() };
         assert_eq!(daemon.digest(), daemon.clone().digest());
         assert_ne!(daemon.digest(), argued.digest());
         assert_ne!(daemon.digest(), configured.digest());

@@ -15,9 +15,7 @@ pub(super) fn answers(layout: &Layout) -> bool {
 /// Imports those archives whose very content is not there yet, and returns the names of the imported images.
 pub(super) fn import_missing(layout: &Layout, archives: &[Archive]) -> Result<Vec<String>> {
     let present = digests(&command::output(ctr(layout).args(["images", "list"]))?);
-    let missing = archives
-        .iter()
-        .filter(|archive| present.get(&archive.name) != Some(&archive.digest));
+    let missing = archives.iter().filter(|archive| present.get(&archive.name) != Some(&archive.digest));
     missing
         .map(|archive| {
             import(layout, &archive.path)?;
@@ -28,19 +26,12 @@ pub(super) fn import_missing(layout: &Layout, archives: &[Archive]) -> Result<Ve
 
 /// Imports an OCI or Docker archive and returns what containerd said of it.
 pub(super) fn import(layout: &Layout, archive: &Path) -> Result<String> {
-    command::output(
-        ctr(layout)
-            .args(["images", "import", "--digests=false"])
-            .arg(archive),
-    )
+    command::output(ctr(layout).args(["images", "import", "--digests=false"]).arg(archive))
 }
 
 fn ctr(layout: &Layout) -> Command {
     let mut command = Command::new(packages::program("ctr"));
-    command
-        .arg("--address")
-        .arg(layout.containerd_socket())
-        .args(["--namespace", "k8s.io"]);
+    command.arg("--address").arg(layout.containerd_socket()).args(["--namespace", "k8s.io"]);
     command
 }
 
@@ -68,10 +59,7 @@ registry.k8s.io/pause:3.10.1  application/vnd.oci.image.manifest.v1+json sha256:
 ";
         assert_eq!(
             digests(table),
-            BTreeMap::from([(
-                "registry.k8s.io/pause:3.10.1".to_owned(),
-                "sha256:ab12".to_owned()
-            )])
+            BTreeMap::from([("registry.k8s.io/pause:3.10.1".to_owned(), "sha256:ab12".to_owned())])
         );
         assert!(digests("").is_empty());
     }

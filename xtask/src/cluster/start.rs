@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long any one condition may take on a slow machine.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Makes the whole cluster run: programs built, images imported, node Ready, DNS answering.
 ///
@@ -48,9 +48,7 @@ pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     };
     progress.step("preparing the machine", || start.prepare())?;
     progress.step("starting etcd and containerd", || start.foundations())?;
-    progress.step("importing images, starting the API server", || {
-        start.images_and_api_server(&archives)
-    })?;
+    progress.step("importing images, starting the API server", || start.images_and_api_server(&archives))?;
     progress.step("starting the other programs", || start.the_rest())?;
     progress.step("waiting for the node", || start.node())?;
     progress.step("waiting for DNS", || start.dns())
@@ -84,10 +82,7 @@ impl Start<'_> {
         thread::scope(|scope| {
             let import = scope.spawn(|| runtime::import_missing(&self.layout, archives));
             self.wait_for("the API server to be ready", || is_api_ready(&self.kubectl))?;
-            import
-                .join()
-                .expect("importing returns its errors instead of panicking")
-                .map(drop)
+            import.join().expect("importing returns its errors instead of panicking").map(drop)
         })
     }
 
@@ -96,11 +91,8 @@ impl Start<'_> {
         self.ensure_running(&daemons::scheduler(self.cache, &self.layout))?;
         self.ensure_running(&daemons::kube_proxy(self.cache, &self.layout))?;
         self.ensure_running(&daemons::kubelet(self.cache, &self.layout))?;
-        let objects = [
-            include_str!("rights.yaml"),
-            &dns::manifest(daemons::has_name_server()),
-        ]
-        .concat();
+        let forward = if daemons::has_name_server() { dns::FORWARD } else { "" };
+        let objects = [include_str!("rights.yaml"), &dns::manifest(forward)].concat();
         self.kubectl.apply(&objects).map(drop)
     }
 
@@ -108,21 +100,15 @@ impl Start<'_> {
         self.wait_for("kube-proxy's health", || http_ok(KUBE_PROXY_HEALTH, "/healthz"))?;
         self.wait_for("kubelet's health", || http_ok(KUBELET_HEALTH, "/healthz"))?;
         self.wait_for("the node to be Ready", || {
-            self.kubectl
-                .get(&["node", NODE])
-                .is_ok_and(|node| has_condition(&node, "Ready"))
+            self.kubectl.get(&["node", NODE]).is_ok_and(|node| has_condition(&node, "Ready"))
         })?;
         self.wait_for("the controller manager's first service account", || {
-            self.kubectl
-                .get(&["serviceaccount", "default", "--namespace=default"])
-                .is_ok()
+            self.kubectl.get(&["serviceaccount", "default", "--namespace=default"]).is_ok()
         })
     }
 
     fn dns(&self) -> Result<()> {
-        self.wait_for("CoreDNS to be Ready", || {
-            dns::is_rolled_out(&self.kubectl).unwrap_or(false)
-        })?;
+        self.wait_for("CoreDNS to be Ready", || dns::is_rolled_out(&self.kubectl).unwrap_or(false))?;
         self.wait_for("the cluster's DNS to know the API server", || {
             dns::resolve("kubernetes.default.svc.cluster.local") == Some(API_SERVICE)
         })
@@ -137,12 +123,8 @@ impl Start<'_> {
             (Decision::Restart, Some(recorded)) => process::end(&recorded.identity, Ending::Gently)?,
             (Decision::Start | Decision::Restart, _) => {}
         }
-        let identity = daemon
-            .start(&self.layout.logs())
-            .with_context(|| self.last_words(daemon.name))?;
-        self.state
-            .processes
-            .insert(daemon.name.to_owned(), Recorded { identity, digest });
+        let identity = daemon.start(&self.layout.logs()).with_context(|| self.last_words(daemon.name))?;
+        self.state.processes.insert(daemon.name.to_owned(), Recorded { identity, digest });
         self.state.write(&self.layout)
     }
 
@@ -152,16 +134,8 @@ impl Start<'_> {
             if holds() {
                 return Ok(Some(()));
             }
-            match self
-                .state
-                .processes
-                .keys()
-                .find(|name| !is_running(&self.state, name))
-            {
-                Some(dead) => bail!(
-                    "{dead} has ended while we waited for {what}; {}",
-                    self.last_words(dead)
-                ),
+            match self.state.processes.keys().find(|name| !is_running(&self.state, name)) {
+                Some(dead) => bail!("{dead} has ended while we waited for {what}; {}", self.last_words(dead)),
                 None => Ok(None),
             }
         })
@@ -171,10 +145,6 @@ impl Start<'_> {
     fn last_words(&self, name: &str) -> String {
         let log = process::log_of(&self.layout.logs(), name);
         let text = fs::read(&log).unwrap_or_default();
-        format!(
-            "the end of {}:\n{}",
-            log.display(),
-            command::tail(&String::from_utf8_lossy(&text))
-        )
+        format!("the end of {}:\n{}", log.display(), command::tail(&String::from_utf8_lossy(&text)))
     }
 }

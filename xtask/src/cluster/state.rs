@@ -73,10 +73,7 @@ impl State {
         let path = path(layout);
         match fs::read(&path) {
             Ok(content) => serde_json::from_slice(&content).with_context(|| {
-                format!(
-                    "reading {}; if it is damaged, remove it and end what it names",
-                    path.display()
-                )
+                format!("reading {}; if it is damaged, remove it and end what it names", path.display())
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -113,14 +110,7 @@ mod tests {
     use super::*;
 
     fn recorded(digest: &str) -> Recorded {
-        Recorded {
-            identity: Identity {
-                pid: 7,
-                started: 1234,
-                boot: "today".into(),
-            },
-            digest: digest.into(),
-        }
+        Recorded { identity: Identity { pid: 7, started: 1234, boot: "today".into() }, digest: digest.into() }
     }
 
     #[test]
@@ -133,21 +123,14 @@ mod tests {
             (Some(recorded("other")), true, Decision::Restart),
         ];
         for (record, alive, expected) in cases {
-            assert_eq!(
-                decide(record.as_ref(), |_| alive, "same"),
-                expected,
-                "{record:?}, alive: {alive}"
-            );
+            assert_eq!(decide(record.as_ref(), |_| alive, "same"), expected, "{record:?}, alive: {alive}");
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
         let folder = std::env::temp_dir().join(format!("kamaji-xtask-state-{}", std::process::id()));
-        let layout = Layout {
-            state: folder.clone(),
-            run: folder.join("run"),
-        };
+        let layout = Layout { state: folder.clone(), run: folder.join("run") };
         fs::create_dir_all(&folder).unwrap();
         assert_eq!(State::read(&layout).unwrap(), State::default());
         let state = State {
@@ -161,12 +144,7 @@ mod tests {
         state.write(&layout).unwrap();
         assert_eq!(State::read(&layout).unwrap(), state);
         fs::write(folder.join("state.json"), "{").unwrap();
-        assert!(
-            State::read(&layout)
-                .unwrap_err()
-                .to_string()
-                .contains("state.json")
-        );
+        assert!(State::read(&layout).unwrap_err().to_string().contains("state.json"));
         fs::remove_dir_all(folder).unwrap();
     }
 }

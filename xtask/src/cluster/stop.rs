@@ -37,45 +37,28 @@ pub fn down(cache: &Cache, progress: &Progress) -> Result<()> {
 
 /// The other way round than they were started, so that nothing restarts what we end.
 fn end_programs(state: &State) -> Result<()> {
-    DAEMONS
-        .iter()
-        .rev()
-        .filter_map(|name| Some((name, state.processes.get(*name)?)))
-        .try_for_each(|(name, record)| {
+    DAEMONS.iter().rev().filter_map(|name| Some((name, state.processes.get(*name)?))).try_for_each(
+        |(name, record)| {
             process::end(&record.identity, Ending::AtOnce).with_context(|| format!("ending {name}"))
-        })
+        },
+    )
 }
 
 /// Ends the containers and the shims that hold them.
 fn end_pods(layout: &Layout, state: &State) -> Result<()> {
     // The groups are kubelet's: without a kubelet of ours they are another cluster's.
-    let groups = if state.processes.contains_key("kubelet") {
-        machine::pod_groups()?
-    } else {
-        Vec::new()
-    };
+    let groups = if state.processes.contains_key("kubelet") { machine::pod_groups()? } else { Vec::new() };
     let socket = layout.containerd_socket().display().to_string();
     wait::until("the Pods' processes to end", Duration::from_secs(30), || {
         let shims = process::find(|line| line.contains("containerd-shim") && line.contains(&socket));
-        let members = groups
-            .iter()
-            .flat_map(|group| machine::members(group))
-            .filter_map(process::identity);
+        let members = groups.iter().flat_map(|group| machine::members(group)).filter_map(process::identity);
         let left: Vec<_> = shims.into_iter().chain(members).collect();
-        left.iter()
-            .try_for_each(|process| process::end(process, Ending::AtOnce))?;
+        left.iter().try_for_each(|process| process::end(process, Ending::AtOnce))?;
         Ok(left.is_empty().then_some(()))
     })?;
     // The kernel lets go of a group a moment after its last process.
-    wait::until(
-        "the Pods' control groups to be empty",
-        Duration::from_secs(30),
-        || {
-            let left = groups.iter().filter(|group| group.exists());
-            Ok(left
-                .map(|group| machine::remove_group(group))
-                .all(|result| result.is_ok())
-                .then_some(()))
-        },
-    )
+    wait::until("the Pods' control groups to be empty", Duration::from_secs(30), || {
+        let left = groups.iter().filter(|group| group.exists());
+        Ok(left.map(|group| machine::remove_group(group)).all(|result| result.is_ok()).then_some(()))
+    })
 }

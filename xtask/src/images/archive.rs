@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ring::digest;
+use ring::digest::{Context as Digest, SHA256};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
+
+use crate::digest;
 
 const SEARCH_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -52,10 +54,7 @@ pub enum Entry {
 impl Image {
     /// An empty image of this name, run by root.
     pub fn named(name: String) -> Self {
-        Self {
-            name,
-            ..Self::default()
-        }
+        Self { name, ..Self::default() }
     }
 
     /// The files that it is made of.
@@ -70,10 +69,7 @@ impl Image {
 impl Entry {
     /// The program in the file `from`, at the path `at`.
     pub fn program(from: &Path, at: &str) -> Self {
-        Self::Program {
-            at: at.to_owned(),
-            from: from.to_owned(),
-        }
+        Self::Program { at: at.to_owned(), from: from.to_owned() }
     }
 }
 
@@ -97,11 +93,8 @@ pub(super) fn write(image: &Image, path: &Path) -> Result<String> {
     }
     let content = File::open(&layer_path).with_context(|| format!("opening {}", layer_path.display()))?;
     let mut header = header_of(EntryType::Regular, 0o644, layer.length);
-    tar.append_data(&mut header, layer.path(), BufReader::new(content))
-        .context("adding the layer")?;
-    tar.into_inner()
-        .and_then(|mut writer| writer.flush())
-        .context("finishing the archive")?;
+    tar.append_data(&mut header, layer.path(), BufReader::new(content)).context("adding the layer")?;
+    tar.into_inner().and_then(|mut writer| writer.flush()).context("finishing the archive")?;
 
     fs::remove_file(&layer_path).with_context(|| format!("removing {}", layer_path.display()))?;
     fs::rename(&unfinished, path).with_context(|| format!("moving {} into place", path.display()))?;
@@ -116,11 +109,7 @@ struct Blob {
 
 impl Blob {
     fn of(content: &[u8]) -> Self {
-        let digest = digest::digest(&digest::SHA256, content);
-        Self {
-            digest: name_of(digest.as_ref()),
-            length: content.len() as u64,
-        }
+        Self { digest: format!("sha256:{}", digest::of(content)), length: content.len() as u64 }
     }
 
     fn path(&self) -> String {
@@ -130,12 +119,6 @@ impl Blob {
     fn descriptor(&self, media_type: &str) -> Value {
         json!({ "mediaType": media_type, "digest": self.digest, "size": self.length })
     }
-}
-
-fn name_of(digest: &[u8]) -> String {
-    digest
-        .iter()
-        .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn config_of(image: &Image, layer: &Blob) -> Value {
@@ -168,26 +151,18 @@ fn to_bytes(value: &Value) -> Vec<u8> {
 
 fn write_layer(image: &Image, path: &Path) -> Result<Blob> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
-    let digesting = Digesting {
-        inner: BufWriter::new(file),
-        context: digest::Context::new(&digest::SHA256),
-        length: 0,
-    };
+    let digesting = Digesting { inner: BufWriter::new(file), context: Digest::new(&SHA256), length: 0 };
     let mut tar = Builder::new(digesting);
     // Programs that want a temporary folder find one, whoever they run as.
-    tar.append_data(
-        &mut header_of(EntryType::Directory, 0o1777, 0),
-        "tmp/",
-        io::empty(),
-    )
-    .context("adding the temporary folder")?;
+    tar.append_data(&mut header_of(EntryType::Directory, 0o1777, 0), "tmp/", io::empty())
+        .context("adding the temporary folder")?;
     for entry in &image.entries {
         add(&mut tar, entry)?;
     }
     let mut digesting = tar.into_inner().context("finishing the layer")?;
     digesting.flush().context("writing the layer")?;
     Ok(Blob {
-        digest: name_of(digesting.context.finish().as_ref()),
+        digest: format!("sha256:{}", digest::hexadecimal(digesting.context.finish())),
         length: digesting.length,
     })
 }
@@ -196,10 +171,7 @@ fn add(tar: &mut Builder<Digesting>, entry: &Entry) -> Result<()> {
     match entry {
         Entry::Program { at, from } => {
             let file = File::open(from).with_context(|| format!("opening {}", from.display()))?;
-            let length = file
-                .metadata()
-                .with_context(|| format!("looking at {}", from.display()))?
-                .len();
+            let length = file.metadata().with_context(|| format!("looking at {}", from.display()))?.len();
             let mut header = header_of(EntryType::Regular, 0o755, length);
             tar.append_data(&mut header, relative(at), file.take(length))
         }
@@ -215,12 +187,8 @@ fn relative(path: &str) -> &str {
 }
 
 fn append<W: Write>(tar: &mut Builder<W>, path: &str, content: &[u8]) -> Result<()> {
-    tar.append_data(
-        &mut header_of(EntryType::Regular, 0o644, content.len() as u64),
-        path,
-        content,
-    )
-    .with_context(|| format!("adding {path}"))
+    tar.append_data(&mut header_of(EntryType::Regular, 0o644, content.len() as u64), path, content)
+        .with_context(|| format!("adding {path}"))
 }
 
 fn header_of(kind: EntryType, mode: u32, length: u64) -> Header {
@@ -237,7 +205,7 @@ fn header_of(kind: EntryType, mode: u32, length: u64) -> Header {
 /// Digests what passes through.
 struct Digesting {
     inner: BufWriter<File>,
-    context: digest::Context,
+    context: Digest,
     length: u64,
 }
 
@@ -268,10 +236,7 @@ mod tests {
         let image = Image {
             entries: vec![
                 Entry::program(&program, "/usr/local/bin/program"),
-                Entry::Link {
-                    at: "/bin/program".into(),
-                    to: "../usr/local/bin/program".into(),
-                },
+                Entry::Link { at: "/bin/program".into(), to: "../usr/local/bin/program".into() },
             ],
             entrypoint: vec!["/usr/local/bin/program".into()],
             user: "65532:65532".into(),
@@ -300,11 +265,7 @@ mod tests {
     fn blob(files: &BTreeMap<String, Vec<u8>>, digest: &Value) -> Vec<u8> {
         let digest = digest.as_str().unwrap();
         let content = &files[&format!("blobs/{}", digest.replace(':', "/"))];
-        assert_eq!(
-            Blob::of(content).digest,
-            digest,
-            "a blob is stored under its digest"
-        );
+        assert_eq!(Blob::of(content).digest, digest, "a blob is stored under its digest");
         content.clone()
     }
 
@@ -314,10 +275,7 @@ mod tests {
         assert!(files.contains_key("oci-layout"));
         let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
         let descriptor = &index["manifests"][0];
-        assert_eq!(
-            descriptor["annotations"]["io.containerd.image.name"],
-            "example.com/program:v1"
-        );
+        assert_eq!(descriptor["annotations"]["io.containerd.image.name"], "example.com/program:v1");
         assert_eq!(descriptor["digest"], digest);
 
         let manifest: Value = serde_json::from_slice(&blob(&files, &descriptor["digest"])).unwrap();
@@ -330,10 +288,7 @@ mod tests {
         assert_eq!(manifest["layers"][0]["size"], layer.len());
         let layer = files_of(layer.as_slice());
         assert_eq!(layer["usr/local/bin/program"], b"a program");
-        assert_eq!(
-            layer.keys().collect::<Vec<_>>(),
-            ["bin/program", "tmp/", "usr/local/bin/program"]
-        );
+        assert_eq!(layer.keys().collect::<Vec<_>>(), ["bin/program", "tmp/", "usr/local/bin/program"]);
     }
 
     #[test]

@@ -25,11 +25,7 @@ pub fn ensure(cache: &Cache, progress: &Progress, wanted: &[Program]) -> Result<
     }
     require_go()?;
     for (recipe, programs) in by_recipe(&missing) {
-        let names = programs
-            .iter()
-            .map(|program| program.name())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let names = programs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
         progress.step(&format!("building {names} {}", programs[0].version()), || {
             build(cache, &recipe, &programs)
         })?;
@@ -47,21 +43,15 @@ struct Recipe {
 fn by_recipe(programs: &[Program]) -> BTreeMap<Recipe, Vec<Program>> {
     let mut recipes = BTreeMap::<Recipe, Vec<Program>>::new();
     for program in programs {
-        let recipe = Recipe {
-            folder: program.folder(),
-            link_flags: program.link_flags(),
-        };
+        let recipe = Recipe { folder: program.folder(), link_flags: program.link_flags() };
         recipes.entry(recipe).or_default().push(*program);
     }
     recipes
 }
 
 fn missing(cache: &Cache, wanted: &[Program]) -> Vec<Program> {
-    let mut programs: Vec<_> = wanted
-        .iter()
-        .copied()
-        .filter(|program| !program.path_in(cache).is_file())
-        .collect();
+    let mut programs: Vec<_> =
+        wanted.iter().copied().filter(|program| !program.path_in(cache).is_file()).collect();
     programs.sort_unstable();
     programs.dedup();
     programs
@@ -77,15 +67,10 @@ fn require_go() -> Result<()> {
 }
 
 fn build(cache: &Cache, recipe: &Recipe, programs: &[Program]) -> Result<()> {
-    let unfinished = cache
-        .programs()
-        .join(format!("unfinished-{}", std::process::id()));
+    let unfinished = cache.programs().join(format!("unfinished-{}", std::process::id()));
     fs::create_dir_all(&unfinished).with_context(|| format!("making the folder {}", unfinished.display()))?;
-    let result = go_build(&unfinished, recipe, programs).and_then(|()| {
-        programs
-            .iter()
-            .try_for_each(|program| place(cache, &unfinished, *program))
-    });
+    let result = go_build(&unfinished, recipe, programs)
+        .and_then(|()| programs.iter().try_for_each(|program| place(cache, &unfinished, *program)));
     fs::remove_dir_all(&unfinished)
         .with_context(|| format!("removing the folder {}", unfinished.display()))?;
     result
@@ -125,14 +110,9 @@ fn place(cache: &Cache, unfinished: &Path, program: Program) -> Result<()> {
 /// What `go build` calls the program of this package: its last element that is not a major version.
 fn built_name(package: &str) -> &str {
     let is_major = |element: &str| {
-        element
-            .strip_prefix('v')
-            .is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        element.strip_prefix('v').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    package
-        .rsplit('/')
-        .find(|element| !is_major(element))
-        .unwrap_or(package)
+    package.rsplit('/').find(|element| !is_major(element)).unwrap_or(package)
 }
 
 #[cfg(test)]
@@ -157,10 +137,7 @@ mod tests {
             Program::KubeApiserver(Release::V1_35),
             Program::Etcdctl,
         ];
-        let groups: Vec<usize> = by_recipe(&programs)
-            .into_values()
-            .map(|group| group.len())
-            .collect();
+        let groups: Vec<usize> = by_recipe(&programs).into_values().map(|group| group.len()).collect();
         assert_eq!(groups, [2, 2, 1]);
     }
 }

@@ -140,22 +140,13 @@ pub(in crate::cluster) fn scheduler(cache: &Cache, layout: &Layout) -> Daemon {
 /// What controller manager and scheduler have in common: whom they ask, and that they are alone.
 fn delegating(layout: &Layout, kubeconfig: &str) -> Vec<String> {
     let kubeconfig = layout.kubeconfigs().join(kubeconfig);
-    let mut arguments: Vec<String> = [
-        "kubeconfig",
-        "authentication-kubeconfig",
-        "authorization-kubeconfig",
-    ]
-    .map(|flag| path_flag(flag, &kubeconfig))
-    .to_vec();
+    let mut arguments: Vec<String> = ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"]
+        .map(|flag| path_flag(flag, &kubeconfig))
+        .to_vec();
     // Many Pods at once are what this cluster is for, so its own clients must not be the brake.
     arguments.extend(
-        [
-            "--bind-address=127.0.0.1",
-            "--leader-elect=false",
-            "--kube-api-qps=500",
-            "--kube-api-burst=1000",
-        ]
-        .map(str::to_owned),
+        ["--bind-address=127.0.0.1", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]
+            .map(str::to_owned),
     );
     arguments
 }

@@ -27,10 +27,7 @@ pub(in crate::cluster) fn containerd(layout: &Layout) -> Daemon {
         arguments: vec![path_flag("config", &configuration)],
         files: vec![
             (configuration, containerd_configuration(layout)),
-            (
-                layout.network().join("10-pods.conflist"),
-                network_configuration(layout),
-            ),
+            (layout.network().join("10-pods.conflist"), network_configuration(layout)),
         ],
     }
 }
@@ -193,17 +190,11 @@ fn kube_proxy_configuration(layout: &Layout) -> String {
 /// The file with the machine's real name servers: `/etc/resolv.conf` may name a stub that no Pod can reach.
 fn resolver_configuration() -> &'static str {
     let real = "/run/systemd/resolve/resolv.conf";
-    if Path::new(real).is_file() {
-        real
-    } else {
-        "/etc/resolv.conf"
-    }
+    if Path::new(real).is_file() { real } else { "/etc/resolv.conf" }
 }
 
 /// Whether the machine knows a name server at all.
 pub(in crate::cluster) fn has_name_server() -> bool {
-    fs::read_to_string(resolver_configuration()).is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.trim_start().starts_with("nameserver"))
-    })
+    fs::read_to_string(resolver_configuration())
+        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("nameserver")))
 }
