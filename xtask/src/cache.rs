@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -53,6 +55,11 @@ impl Cache {
         self.root.join("cluster")
     }
 
+    /// Where the quickstart leaves the kubeconfig of a tenant's administrator.
+    pub fn tenant_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
+        self.root.join(format!("{namespace}-{name}.kubeconfig"))
+    }
+
     /// Cargo's target folder for the operator's static binary.
     pub fn target(&self) -> PathBuf {
         self.root.join("target")
@@ -86,10 +93,15 @@ fn folder(kamaji: Option<OsString>, xdg: Option<OsString>, home: Option<OsString
         .or_else(|| set(home).map(|base| base.join(".cache").join("kamaji")))
 }
 
-/// Writes a file so that a reader sees the old or the new content, never a part of it.
+/// Writes a file that only its owner may read, so that a reader sees the old or the new content, never a part of it.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let unfinished = path.with_extension("unfinished");
-    fs::write(&unfinished, content).with_context(|| format!("writing {}", unfinished.display()))?;
+    let write = || -> std::io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(content)
+    };
+    write().with_context(|| format!("writing {}", unfinished.display()))?;
     fs::rename(&unfinished, path).with_context(|| format!("moving {} into place", path.display()))
 }
 

@@ -2,15 +2,18 @@
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to the person who runs it")]
 
 pub mod cache;
+pub mod checks;
 pub mod cluster;
 pub mod command;
 mod digest;
 pub mod generate;
 pub mod images;
+pub mod install;
 pub mod kubectl;
 pub mod operator_image;
 pub mod packages;
 pub mod programs;
 pub mod progress;
+pub mod quickstart;
 pub mod wait;
 pub mod workspace;

@@ -5,7 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{cache::Cache, cluster, generate, progress::Progress};
+use xtask::{
+    cache::Cache,
+    checks::{self, Extent},
+    cluster, generate,
+    progress::Progress,
+    quickstart,
+};
 
 /// Runs the local cluster, tries the operator out, tests everything.
 #[derive(Parser)]
@@ -20,6 +26,18 @@ enum Task {
     /// The local management cluster.
     #[command(subcommand)]
     Cluster(ClusterTask),
+    /// Sets everything up, creates a sample tenant and shows it answering.
+    Quickstart {
+        /// Use the cluster of this kubeconfig, with the operator's published image, instead of the local one.
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Tests everything: format, lints, generated files, units, real servers, whole tenants.
+    Test {
+        /// Only what needs no server.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Writes the files that are made from code: definitions, rights, reference.
     Generate {
         /// Write nothing; name the files that are stale, and fail if there are any.
@@ -47,7 +65,11 @@ fn main() -> Result<()> {
     let cache = Cache::of_this_user()?;
     match Arguments::parse().task {
         Task::Cluster(task) => run_cluster_task(&cache, task),
-        Task::Generate { check } => generate::run(check),
+        Task::Quickstart { kubeconfig } => quickstart::run(&cache, kubeconfig.as_deref()),
+        Task::Test { quick: true } => checks::run(&cache, Extent::Hermetic),
+        Task::Test { quick: false } => checks::run(&cache, Extent::Everything),
+        Task::Generate { check: true } => generate::check(),
+        Task::Generate { check: false } => generate::write(),
     }
 }
 

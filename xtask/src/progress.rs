@@ -39,7 +39,17 @@ impl Progress {
     /// Does `work`, showing its name and a clock; a failure carries the name.
     pub fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
-        let result = self.with_clock(name, started, work);
+        self.finish(name, started, self.with_clock(name, started, work))
+    }
+
+    /// Like [`step`](Self::step), for `work` that writes to the terminal itself: no clock runs into its lines.
+    pub fn speaking_step<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        self.line(&format!("{name} ..."));
+        self.finish(name, started, work())
+    }
+
+    fn finish<T>(&self, name: &str, started: Instant, result: Result<T>) -> Result<T> {
         let took = started.elapsed();
         let verdict = if result.is_ok() { "done" } else { "FAILED" };
         self.line(&format!("{name}: {verdict} in {}", seconds(took)));
