@@ -1,7 +1,7 @@
 //! `cargo xtask`: see the library for what each command does.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to the person who runs it")]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -61,7 +61,18 @@ enum ClusterTask {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let cache = Cache::of_this_user()?;
     match Arguments::parse().task {
         Task::Cluster(task) => run_cluster_task(&cache, task),

@@ -77,14 +77,17 @@ fn management_cluster(cache: &Cache, progress: &Progress, given: Option<&Path>) 
 
 fn create_tenant(kubectl: &Kubectl) -> Result<()> {
     let path = workspace::path(SAMPLE);
-    let sample = fs::read_to_string(&path).with_context(|| format!("reading the sample {}", path.display()))?;
+    let sample =
+        fs::read_to_string(&path).with_context(|| format!("reading the sample {}", path.display()))?;
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     kubectl.apply(&namespace.to_string())?;
-    wait::until("the operator's admission to answer", Duration::from_secs(30), || match kubectl.apply(&sample) {
-        Ok(_) => Ok(Some(())),
-        // The operator is Ready, but the way to its Service may not be open yet.
-        Err(error) if error.to_string().contains("failed calling webhook") => Ok(None),
-        Err(error) => Err(error),
+    wait::until("the operator's admission to answer", Duration::from_secs(30), || {
+        match kubectl.apply(&sample) {
+            Ok(_) => Ok(Some(())),
+            // The operator is Ready, but the way to its Service may not be open yet.
+            Err(error) if error.to_string().contains("failed calling webhook") => Ok(None),
+            Err(error) => Err(error),
+        }
     })
 }
 
