@@ -18,16 +18,15 @@ struct Generated {
     content: String,
 }
 
-/// Writes every generated file, or with `check` only compares and names the stale ones.
-pub fn run(check: bool) -> Result<()> {
+/// Writes every generated file, and says which have changed.
+pub fn write() -> Result<()> {
     let root = workspace::root();
-    if check {
-        return find_stale(&root, &all());
-    }
-    for file in all() {
-        write(&root, &file)?;
-    }
-    Ok(())
+    all().iter().try_for_each(|file| write_file(&root, file))
+}
+
+/// Fails, naming the stale files, unless every generated file is what would be written.
+pub fn check() -> Result<()> {
+    find_stale(&workspace::root(), &all())
 }
 
 /// Every generated file. The operator serves no webhook yet; its configuration becomes a line here together with the server.
@@ -38,7 +37,7 @@ fn all() -> Vec<Generated> {
     files
 }
 
-fn write(root: &Path, file: &Generated) -> Result<()> {
+fn write_file(root: &Path, file: &Generated) -> Result<()> {
     let path = root.join(&file.path);
     if fs::read_to_string(&path).is_ok_and(|current| current == file.content) {
         return Ok(());
@@ -62,10 +61,7 @@ fn find_stale(root: &Path, files: &[Generated]) -> Result<()> {
     if complaints.is_empty() {
         return Ok(());
     }
-    bail!(
-        "{}\ngenerated files are stale: run `cargo xtask generate`",
-        complaints.join("\n")
-    );
+    bail!("{}\ngenerated files are stale: run `cargo xtask generate`", complaints.join("\n"));
 }
 
 /// The first line that differs, as a short diff.
@@ -99,26 +95,20 @@ mod tests {
 
     #[test]
     fn generated_files_are_current() {
-        run(true).unwrap();
+        check().unwrap();
     }
 
     #[test]
     fn a_stale_file_is_shown_by_its_first_difference() {
         assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
-        assert_eq!(
-            first_difference("a\nb\n", "a\nc\n").unwrap(),
-            "line 2\n  - b\n  + c"
-        );
+        assert_eq!(first_difference("a\nb\n", "a\nc\n").unwrap(), "line 2\n  - b\n  + c");
         assert_eq!(first_difference("a\n", "a\nc\n").unwrap(), "line 2\n  + c");
         assert_eq!(first_difference("", "a\n").unwrap(), "line 1\n  + a");
     }
 
     #[test]
     fn a_missing_file_is_stale() {
-        let file = Generated {
-            path: "no/such/file".into(),
-            content: "text\n".into(),
-        };
+        let file = Generated { path: "no/such/file".into(), content: "text\n".into() };
         let complaint = find_stale(&workspace::root(), &[file]).unwrap_err().to_string();
         assert!(complaint.contains("no/such/file: line 1"), "{complaint}");
         assert!(complaint.contains("cargo xtask generate"), "{complaint}");

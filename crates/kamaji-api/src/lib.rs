@@ -26,6 +26,7 @@
 //! ```
 
 mod child;
+pub mod crd;
 pub mod labels;
 pub mod tenant;
 pub mod v1alpha1;

@@ -2,10 +2,7 @@
 //!
 //! Field docs are user documentation: they become the schema that `kubectl explain` shows.
 
-#![allow(
-    unreachable_pub,
-    reason = "kube's KubeSchema derive makes public helper types inside functions"
-)]
+#![allow(unreachable_pub, reason = "kube's KubeSchema derive makes public helper types inside functions")]
 
 mod datastore;
 mod embedded;

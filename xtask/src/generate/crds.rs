@@ -12,10 +12,7 @@ pub(super) fn files() -> Vec<Generated> {
         .map(|crd| {
             let path = format!("charts/kamaji-crds/files/{}.yaml", crd.spec.names.plural);
             let value = serde_json::to_value(crd).expect("a definition is plain JSON");
-            Generated {
-                path,
-                content: format!("{HEADER}{}", yaml::document(&value)),
-            }
+            Generated { path, content: format!("{HEADER}{}", yaml::document(&value)) }
         })
         .collect()
 }
@@ -28,34 +25,16 @@ mod tests {
     fn definitions_are_small_enough_for_client_side_apply() {
         for (file, crd) in files().iter().zip(crd::all()) {
             let json = serde_json::to_string(&crd).unwrap();
-            assert!(
-                file.content.len() <= 200_000,
-                "{} has {} bytes",
-                file.path,
-                file.content.len()
-            );
-            assert!(
-                json.len() <= 200_000,
-                "{} needs an annotation of {} bytes",
-                file.path,
-                json.len()
-            );
+            assert!(file.content.len() <= 200_000, "{} has {} bytes", file.path, file.content.len());
+            assert!(json.len() <= 200_000, "{} needs an annotation of {} bytes", file.path, json.len());
         }
     }
 
     #[test]
     fn helm_finds_no_template_in_a_definition() {
         for file in files() {
-            assert!(
-                !file.content.contains("{{"),
-                "{} has something that Helm would run",
-                file.path
-            );
-            assert_eq!(
-                file.content.matches("\nmetadata:\n").count(),
-                1,
-                "the chart puts labels there"
-            );
+            assert!(!file.content.contains("{{"), "{} has something that Helm would run", file.path);
+            assert_eq!(file.content.matches("\nmetadata:\n").count(), 1, "the chart puts labels there");
         }
     }
 }

@@ -27,11 +27,7 @@ const CLUSTER: &[Rule] = &[
     Rule {
         why: "Reports what it found.",
         group: OURS,
-        resources: &[
-            "datastores/status",
-            "kubeconfiggenerators/status",
-            "tenantcontrolplanes/status",
-        ],
+        resources: &["datastores/status", "kubeconfiggenerators/status", "tenantcontrolplanes/status"],
         verbs: &["patch"],
     },
     Rule {
@@ -78,7 +74,7 @@ const NAMESPACE: &[Rule] = &[Rule {
     verbs: &["get", "create", "update", "patch"],
 }];
 
-/// The rules of the chart's ClusterRole and Role.
+/// The rules of the chart's `ClusterRole` and `Role`.
 pub(super) fn files() -> Vec<Generated> {
     [("cluster-rules", CLUSTER), ("namespace-rules", NAMESPACE)]
         .map(|(name, rules)| Generated {

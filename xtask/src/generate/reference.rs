@@ -18,10 +18,7 @@ pub(super) fn api() -> Generated {
     for crd in crd::all() {
         kind(&mut text, &crd);
     }
-    Generated {
-        path: "docs/reference/api.md".into(),
-        content: text,
-    }
+    Generated { path: "docs/reference/api.md".into(), content: text }
 }
 
 fn kind(text: &mut String, crd: &CustomResourceDefinition) {
@@ -29,14 +26,9 @@ fn kind(text: &mut String, crd: &CustomResourceDefinition) {
     let crd = serde_json::to_value(crd).expect("a definition is plain JSON");
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let _ = write!(text, "\n## {}\n\n{}\n\n", names.kind, sentence(schema));
-    let mut facts = vec![
-        format!("plural `{}`", names.plural),
-        format!("scope {}", string(&crd["spec"]["scope"])),
-    ];
-    for (word, list) in [
-        ("short name", &names.short_names),
-        ("category", &names.categories),
-    ] {
+    let mut facts =
+        vec![format!("plural `{}`", names.plural), format!("scope {}", string(&crd["spec"]["scope"]))];
+    for (word, list) in [("short name", &names.short_names), ("category", &names.categories)] {
         facts.extend(list.iter().flatten().map(|name| format!("{word} `{name}`")));
     }
     let _ = writeln!(text, "{}.", facts.join(", "));
@@ -47,17 +39,14 @@ fn kind(text: &mut String, crd: &CustomResourceDefinition) {
     for part in ["spec", "status"] {
         let _ = write!(text, "\n### {} {part}\n\n", names.kind);
         text.push_str("| Field | Type | Default | Meaning |\n|---|---|---|---|\n");
-        row(text, part, &schema["properties"][part], false);
+        row(text, part, &schema["properties"][part], "");
     }
 }
 
-/// One field, and the fields inside it.
-fn row(text: &mut String, path: &str, schema: &Value, required: bool) {
-    let default = schema
-        .get("default")
-        .map_or_else(String::new, |value| format!("`{value}`"));
-    let need = if required { "**Required.** " } else { "" };
-    let mut meaning = format!("{need}{}", sentence(schema));
+/// One field, and the fields inside it. The note comes before what the field means.
+fn row(text: &mut String, path: &str, schema: &Value, note: &str) {
+    let default = schema.get("default").map_or_else(String::new, |value| format!("`{value}`"));
+    let mut meaning = format!("{note}{}", sentence(schema));
     for addition in [choices(schema), rules(schema)] {
         if !addition.is_empty() {
             let _ = write!(meaning, " {addition}");
@@ -71,12 +60,14 @@ fn row(text: &mut String, path: &str, schema: &Value, required: bool) {
     };
     for (name, property) in inner["properties"].as_object().into_iter().flatten() {
         if property["description"].is_string() {
-            let required = inner["required"]
-                .as_array()
-                .is_some_and(|names| names.iter().any(|other| other == name));
-            row(text, &format!("{path}{suffix}.{name}"), property, required);
+            let note = if is_required(inner, name) { "**Required.** " } else { "" };
+            row(text, &format!("{path}{suffix}.{name}"), property, note);
         }
     }
+}
+
+fn is_required(schema: &Value, field: &str) -> bool {
+    schema["required"].as_array().is_some_and(|names| names.iter().any(|name| name == field))
 }
 
 fn kind_of(schema: &Value) -> String {
@@ -100,12 +91,8 @@ fn kind_of(schema: &Value) -> String {
 /// What the value may be.
 fn choices(schema: &Value) -> String {
     let schema = schema.get("items").unwrap_or(schema);
-    let values: Vec<String> = schema["enum"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|value| format!("`{}`", string(value)))
-        .collect();
+    let values: Vec<String> =
+        schema["enum"].as_array().into_iter().flatten().map(|value| format!("`{}`", string(value))).collect();
     let bounds: Vec<String> = [("minimum", "at least"), ("maximum", "at most")]
         .into_iter()
         .filter_map(|(keyword, words)| schema.get(keyword).map(|bound| format!("{words} {bound}")))
@@ -125,11 +112,7 @@ fn rules(schema: &Value) -> String {
         .flatten()
         .filter_map(|rule| rule["message"].as_str())
         .collect();
-    messages
-        .iter()
-        .map(|message| format!("*{message}*"))
-        .collect::<Vec<_>>()
-        .join("; ")
+    messages.iter().map(|message| format!("*{message}*")).collect::<Vec<_>>().join("; ")
 }
 
 fn sentence(schema: &Value) -> &str {

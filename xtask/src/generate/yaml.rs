@@ -108,9 +108,7 @@ fn has_prose(value: &Value) -> bool {
 
 fn has_space(value: &Value) -> bool {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(key, value)| key.contains(' ') || has_space(value)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains(' ') || has_space(value)),
         Value::Array(items) => items.iter().any(has_space),
         Value::String(string) => string.contains(' '),
         _ => false,
@@ -146,29 +144,19 @@ fn flow(value: &Value) -> String {
 }
 
 fn flow_fields(fields: &Map<String, Value>) -> String {
-    let pairs: Vec<String> = fields
-        .iter()
-        .map(|(key, value)| format!("{}: {}", scalar(key), flow(value)))
-        .collect();
+    let pairs: Vec<String> =
+        fields.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
     pairs.join(", ")
 }
 
 /// A string as a plain scalar if every reader of YAML takes it for a string, else in double quotes.
 fn scalar(string: &str) -> String {
     let plain = string.starts_with(|c: char| c.is_ascii_alphabetic() || c == '.' || c == '/')
-        && string
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c))
+        && string.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c))
         && string.chars().any(|c| c.is_ascii_alphabetic())
-        && ![
-            "y", "n", "yes", "no", "on", "off", "true", "false", "null", ".nan", ".inf",
-        ]
-        .contains(&string.to_ascii_lowercase().as_str());
-    if plain {
-        string.into()
-    } else {
-        Value::from(string).to_string()
-    }
+        && !["y", "n", "yes", "no", "on", "off", "true", "false", "null", ".nan", ".inf"]
+            .contains(&string.to_ascii_lowercase().as_str());
+    if plain { string.into() } else { Value::from(string).to_string() }
 }
 
 #[cfg(test)]
@@ -207,9 +195,6 @@ mod tests {
     fn what_fits_is_put_on_one_line() {
         let value =
             json!({ "a": { "b": { "type": "object", "required": ["x"] }, "c": { "description": "C." } } });
-        assert_eq!(
-            document(&value),
-            "a:\n  b: {required: [x], type: object}\n  c:\n    description: \"C.\"\n"
-        );
+        assert_eq!(document(&value), "a:\n  b: {required: [x], type: object}\n  c:\n    description: C.\n");
     }
 }

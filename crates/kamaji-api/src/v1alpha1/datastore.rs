@@ -54,7 +54,7 @@ use super::embedded;
 )]
 pub struct DataStoreSpec {
     /// Kind of store. It cannot be changed.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the driver is not supported: create another DataStore"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("Datastore driver is immutable: create another DataStore"))]
     pub driver: Driver,
     /// Addresses of the store as `host:port`, without a scheme.
     #[schemars(length(min = 1))]

@@ -364,11 +364,7 @@ pub struct KonnectivityStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sa: Option<ExternalObject>,
     /// The server's rights in the tenant.
-    #[serde(
-        default,
-        rename = "clusterrolebinding",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "clusterrolebinding", skip_serializing_if = "Option::is_none")]
     pub cluster_role_binding: Option<ExternalObject>,
     /// The agents in the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,12 @@ use super::{
     TenantControlPlaneStatus, WritePermissions,
 };
 
+/// Names that stay what they are through quoting, paths and patterns. Each driver has its own limit of length besides.
+const ACCOUNT_PATTERN_RULE: &str = "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')";
+
+/// Databases and users that stores come with, or that their administrators use. No tenant may claim them.
+const ACCOUNT_RESERVED_RULE: &str = "!(self.lowerAscii() in ['admin', 'information_schema', 'kine', 'mariadb', 'mysql', 'nats', 'performance_schema', 'postgres', 'public', 'root', 'sys', 'system', 'template0', 'template1']) && !self.lowerAscii().startsWith('pg_')";
+
 /// What a tenant control plane should be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -65,11 +71,15 @@ use super::{
         type_ = "date",
         description = "Age",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    // Children are named after the object, and a Service's name must be a DNS label. Names cannot change: asked at creation only.
+    validation = Rule::new("oldSelf.hasValue() || (self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))")
+        .message("the name must be a DNS label of at most 63 characters that begins with a letter")
+        .optional_old_self(true)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(oldSelf.dataStore) || has(self.dataStore)")
+    validation = Rule::new("!has(oldSelf.dataStore) || oldSelf.dataStore == '' || (has(self.dataStore) && self.dataStore != '')")
         .message("unsetting the dataStore is not supported: name the DataStore to move to instead"),
     validation = Rule::new("!has(oldSelf.dataStoreSchema) || has(self.dataStoreSchema)")
         .message("unsetting the dataStoreSchema is not supported"),
@@ -90,7 +100,19 @@ use super::{
     validation = Rule::new(
         "self.controlPlane.service.serviceType != 'LoadBalancer' || oldSelf.controlPlane.service.serviceType != 'LoadBalancer' || has(self.networkProfile.loadBalancerClass) == has(oldSelf.networkProfile.loadBalancerClass)"
     )
-    .message("LoadBalancer class can be neither set nor unset on a service that is of LoadBalancer type already")
+    .message("LoadBalancer class can be neither set nor unset on a service that is of LoadBalancer type already"),
+    validation = Rule::new(
+        "!has(self.controlPlane.service.additionalPorts) || self.controlPlane.service.additionalPorts.all(p, p.protocol != 'TCP' || p.port != self.networkProfile.port)"
+    )
+    .message("an additional port of the Service must differ from networkProfile.port, which is the API server's"),
+    validation = Rule::new(
+        "!has(self.addons) || !has(self.addons.konnectivity) || !has(self.controlPlane.service.additionalPorts) || self.controlPlane.service.additionalPorts.all(p, p.name != 'konnectivity-server' && (p.protocol != 'TCP' || p.port != self.addons.konnectivity.server.port))"
+    )
+    .message("an additional port of the Service must have neither the name nor the number of the konnectivity server's port"),
+    validation = Rule::new(
+        "!has(self.addons) || !has(self.addons.konnectivity) || self.addons.konnectivity.server.port != self.networkProfile.port"
+    )
+    .message("the konnectivity server's port must differ from networkProfile.port, which is the API server's")
 )]
 pub struct TenantControlPlaneSpec {
     /// Kinds of writes that the tenant's API server refuses, for example when a quota is used up.
@@ -105,16 +127,27 @@ pub struct TenantControlPlaneSpec {
     /// Name of the tenant's database, etcd prefix or bucket in the DataStore. Without it the object's UID is used.
     /// It cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the dataStoreSchema is not supported"))]
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message("changing the dataStoreSchema is not supported"),
+        validation = Rule::new(ACCOUNT_PATTERN_RULE).message("a dataStoreSchema consists of letters, digits, underscores and hyphens, and begins with a letter or digit"),
+        validation = Rule::new(ACCOUNT_RESERVED_RULE).message("this dataStoreSchema belongs to the store itself: choose another name, or leave it out to use the object's UID")
+    )]
     pub data_store_schema: Option<String>,
 
     /// Name of the tenant's user in the DataStore. Without it the object's UID is used. It cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the dataStoreUsername is not supported"))]
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message("changing the dataStoreUsername is not supported"),
+        validation = Rule::new(ACCOUNT_PATTERN_RULE).message("a dataStoreUsername consists of letters, digits, underscores and hyphens, and begins with a letter or digit"),
+        validation = Rule::new(ACCOUNT_RESERVED_RULE).message("this dataStoreUsername belongs to the store itself: choose another name, or leave it out to use the object's UID")
+    )]
     pub data_store_username: Option<String>,
 
-    /// Kinds of objects that are kept in another DataStore. Only for DataStores with the etcd driver.
+    /// Kinds of objects that are kept in another DataStore. Only where the DataStore has the etcd driver.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub data_store_overrides: Vec<DataStoreOverride>,
 
     /// How the control plane runs and is reached.

@@ -32,9 +32,11 @@ impl AddonsSpec {
 #[serde(rename_all = "camelCase")]
 pub struct AddonImage {
     /// Repository that holds the image.
+    #[schemars(regex(pattern = r"^\S*$"))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image_repository: String,
     /// Tag of the image. Without it the one that fits the Kubernetes version is used.
+    #[schemars(regex(pattern = r"^\S*$"))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image_tag: String,
 }
@@ -56,12 +58,15 @@ pub struct KonnectivitySpec {
 #[serde(rename_all = "camelCase")]
 pub struct KonnectivityServerSpec {
     /// Port that the agents dial.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Version of the image. Without it `v0.<minor>.0` is used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub version: String,
     /// Image without its tag.
     #[serde(default = "server_image")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub image: String,
     /// Requests and limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,9 +106,11 @@ impl Default for KonnectivityServerSpec {
 pub struct KonnectivityAgentSpec {
     /// Image without its tag.
     #[serde(default = "agent_image")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub image: String,
     /// Version of the image. Without it `v0.<minor>.0` is used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub version: String,
     /// Taints that the agents tolerate.
     #[serde(default = "agent_tolerations")]
@@ -113,13 +120,14 @@ pub struct KonnectivityAgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_args: Vec<String>,
     /// Whether the agents use the node's network.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub host_network: bool,
     /// One agent on each node, or a number of them.
     #[serde(default)]
     pub mode: KonnectivityAgentMode,
     /// Number of agents. Only in mode Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
 }
 

@@ -13,7 +13,7 @@ use crate::v1alpha1::embedded;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.ingress) && has(self.gateway))")
-        .message("using both ingress and gateway is not supported: choose one")
+        .message("using both ingress and gateway is not supported: keep one of them")
 )]
 pub struct ControlPlaneSpec {
     /// The Deployment of the control plane's components.
@@ -51,7 +51,7 @@ impl AdditionalMetadata {
 }
 
 /// The Service in front of the API server.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSpec {
     /// Labels and annotations to add to the Service.
@@ -61,6 +61,9 @@ pub struct ServiceSpec {
     pub service_type: ServiceType,
     /// Further ports of the Service. The names `kube-apiserver` and `konnectivity-server` are taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.all(p, p.name != 'kube-apiserver')")
+        .message("the port name kube-apiserver is taken by the API server: choose another"))]
     pub additional_ports: Vec<AdditionalPort>,
     /// Whether the load balancer gets node ports. Only with service type LoadBalancer, where it is true unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +85,7 @@ pub enum ServiceType {
 #[serde(rename_all = "camelCase")]
 pub struct AdditionalPort {
     /// Name of the port, a DNS label.
+    #[schemars(length(max = 63))]
     pub name: String,
     /// Transport protocol.
     #[serde(default)]
@@ -90,6 +94,7 @@ pub struct AdditionalPort {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<String>,
     /// Port of the Service.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Port of the Pods, as a number or a name.
     #[schemars(schema_with = "embedded::bare::<IntOrString>")]
@@ -146,7 +151,7 @@ pub struct GatewaySpec {
     /// Name under which the API server is reached.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(
-        length(max = 253),
+        length(min = 1, max = 253),
         regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub hostname: String,
@@ -158,22 +163,28 @@ pub struct GatewaySpec {
 pub struct ParentReference {
     /// API group of the parent.
     #[serde(default = "gateway_group")]
-    #[schemars(length(max = 253))]
+    #[schemars(
+        length(max = 253),
+        regex(pattern = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub group: String,
     /// Kind of the parent.
     #[serde(default = "gateway_kind")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
     pub kind: String,
     /// Namespace of the parent; without it the route's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
     /// Name of the parent.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Name of the listener.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub section_name: Option<String>,
     /// Port of the listener.
     #[serde(skip_serializing_if = "Option::is_none")]

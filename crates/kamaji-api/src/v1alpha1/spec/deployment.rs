@@ -6,14 +6,28 @@ use k8s_openapi::api::core::v1::{
     TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AdditionalMetadata;
 use crate::v1alpha1::embedded;
 
+/// The control plane's own containers. One called `kine` may be given: it replaces the image of kine.
+const CONTAINER_NAMES_RULE: &str = "self.all(c, !(c.name in ['kube-apiserver', 'kube-scheduler', 'kube-controller-manager', 'konnectivity-server']))";
+const CONTAINER_NAMES_MESSAGE: &str = "this container name is taken by the control plane: choose another";
+
+/// The control plane's own volumes.
+const VOLUME_NAMES_RULE: &str = "self.all(v, !(v.name in ['etc-kubernetes-pki', 'etc-ca-certificates', 'usr-share-ca-certificates', 'usr-local-share-ca-certificates', 'scheduler-kubeconfig', 'controller-manager-kubeconfig', 'kine-uds', 'kine-config', 'kine-certs', 'konnectivity-uds', 'egress-selector-configuration', 'konnectivity-server-kubeconfig']))";
+
+/// Where the certificates of the control plane lie.
+const MOUNTS_RULE: &str =
+    "self.all(m, m.mountPath != '/etc/kubernetes/pki' && !m.mountPath.startsWith('/etc/kubernetes/pki/'))";
+const MOUNTS_MESSAGE: &str =
+    "/etc/kubernetes/pki holds the control plane's certificates: choose another mountPath";
+
 /// The Deployment of the control plane's components.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentSpec {
     /// Where the components' images come from.
@@ -21,6 +35,7 @@ pub struct DeploymentSpec {
     pub registry_settings: RegistrySettings,
     /// Number of Pods. 0 puts the control plane to sleep; its data stays.
     #[serde(default = "replicas")]
+    #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
     /// Labels that a node must have to run the Pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,15 +74,18 @@ pub struct DeploymentSpec {
     pub pod_additional_metadata: AdditionalMetadata,
     /// Init containers of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<Container>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<Container>>", length(max = 64))]
+    #[x_kube(validation = Rule::new(CONTAINER_NAMES_RULE).message(CONTAINER_NAMES_MESSAGE))]
     pub additional_init_containers: Vec<Container>,
     /// Containers of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<Container>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<Container>>", length(max = 64))]
+    #[x_kube(validation = Rule::new(CONTAINER_NAMES_RULE).message(CONTAINER_NAMES_MESSAGE))]
     pub additional_containers: Vec<Container>,
     /// Volumes of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<Volume>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<Volume>>", length(max = 256))]
+    #[x_kube(validation = Rule::new(VOLUME_NAMES_RULE).message("this volume name is taken by the control plane: choose another"))]
     pub additional_volumes: Vec<Volume>,
     /// Mounts of the user's, by component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,18 +142,23 @@ impl Default for DeploymentSpec {
 pub struct RegistrySettings {
     /// Registry, with a path if need be.
     #[serde(default = "registry")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub registry: String,
     /// Added to the tag as it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub tag_suffix: String,
     /// Image of kube-apiserver.
     #[serde(default = "api_server_image")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub api_server_image: String,
     /// Image of kube-controller-manager.
     #[serde(default = "controller_manager_image")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub controller_manager_image: String,
     /// Image of kube-scheduler.
     #[serde(default = "scheduler_image")]
+    #[schemars(regex(pattern = r"^\S*$"))]
     pub scheduler_image: String,
 }
 
@@ -192,20 +215,23 @@ pub struct ComponentArgs {
 }
 
 /// Mounts of the user's, by component.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentVolumeMounts {
     /// Of kube-apiserver.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>", length(max = 256))]
+    #[x_kube(validation = Rule::new(MOUNTS_RULE).message(MOUNTS_MESSAGE))]
     pub api_server: Vec<VolumeMount>,
     /// Of kube-controller-manager.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>", length(max = 256))]
+    #[x_kube(validation = Rule::new(MOUNTS_RULE).message(MOUNTS_MESSAGE))]
     pub controller_manager: Vec<VolumeMount>,
     /// Of kube-scheduler.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>")]
+    #[schemars(schema_with = "embedded::bare::<Vec<VolumeMount>>", length(max = 256))]
+    #[x_kube(validation = Rule::new(MOUNTS_RULE).message(MOUNTS_MESSAGE))]
     pub scheduler: Vec<VolumeMount>,
 }
 
@@ -292,10 +318,7 @@ pub struct ProbeSpec {
     pub failure_threshold: Option<i32>,
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "serde's default must have the field's type"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "serde's default must have the field's type")]
 fn replicas() -> Option<i32> {
     Some(2)
 }

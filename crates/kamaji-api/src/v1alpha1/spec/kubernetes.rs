@@ -2,13 +2,27 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::embedded;
+use crate::{tenant::KubeVersion, v1alpha1::embedded};
+
+/// A release of Kubernetes 1, with an optional pre-release part.
+const VERSION_PATTERN: &str = r"^v1[.][0-9]{1,4}[.][0-9]{1,4}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?$";
 
 /// Kubernetes itself: version, admission plugins, kubelet settings.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesSpec {
-    /// Kubernetes version, for example `v1.34.4`.
+    /// Kubernetes version, for example `v1.34.4`. It may go up by one minor version at a time, and never down.
+    #[schemars(length(max = 64))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{VERSION_PATTERN}')"))
+            .message("the version must look like v1.34.4"),
+        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) <= {}", KubeVersion::NEWEST_MINOR))
+            .message(Message::Expression(format!("'the newest supported minor version is v1.{}, got ' + self", KubeVersion::NEWEST_MINOR))),
+        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || !oldSelf.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) >= int(oldSelf.split('.')[1])"))
+            .message("going back to an older minor version is not supported"),
+        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || !oldSelf.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) <= int(oldSelf.split('.')[1]) + 1"))
+            .message("minor versions cannot be skipped: go up by one at a time")
+    )]
     pub version: String,
     /// Settings of the kubelets that join.
     pub kubelet: KubeletSpec,
@@ -22,11 +36,7 @@ pub struct KubernetesSpec {
 #[serde(rename_all = "camelCase")]
 pub struct KubeletSpec {
     /// Changes to the KubeletConfiguration, as JSON patch operations (RFC 6902), applied in this order.
-    #[serde(
-        default,
-        rename = "configurationJSONPatches",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, rename = "configurationJSONPatches", skip_serializing_if = "Vec::is_empty")]
     pub configuration_json_patches: Vec<JsonPatchOperation>,
     /// Order in which the API server tries a node's address types.
     #[serde(default = "AddressType::defaults")]

@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(oldSelf.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain")
-        .message("changing the clusterDomain is not supported"),
-    validation = Rule::new("!has(oldSelf.loadBalancerClass) || !has(self.loadBalancerClass) || self.loadBalancerClass == oldSelf.loadBalancerClass")
-        .message("changing the LoadBalancer class is not supported")
+    validation = Rule::new("!has(self.dnsServiceIPs) || self.dnsServiceIPs.all(ip, !isIP(ip) || (has(self.serviceCidrs) && size(self.serviceCidrs) > 0 ? self.serviceCidrs.exists(r, isCIDR(r) && cidr(r).containsIP(ip)) : isCIDR(self.serviceCidr) && cidr(self.serviceCidr).containsIP(ip)))")
+        .message("every entry of dnsServiceIPs must lie in a Service range (serviceCidrs, else serviceCidr)")
 )]
 pub struct NetworkProfileSpec {
     /// Source ranges, in CIDR notation, that the load balancer admits. Only with service type LoadBalancer.
@@ -19,6 +17,7 @@ pub struct NetworkProfileSpec {
     /// Class of the load balancer. Only with service type LoadBalancer; it cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("LoadBalancerClass is immutable"))]
     pub load_balancer_class: Option<String>,
     /// IP address under which the API server is reached from the management cluster. Without it the Service's own is used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -31,19 +30,20 @@ pub struct NetworkProfileSpec {
     /// DNS domain of the tenant cluster. It cannot be changed.
     #[serde(default = "cluster_domain")]
     #[schemars(regex(pattern = r".*\..*"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the cluster domain is not supported"))]
     pub cluster_domain: String,
     /// Also announce the address as an external IP of the Service. Only with service types ClusterIP and NodePort.
-    #[serde(
-        default,
-        rename = "allowAddressAsExternalIP",
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(default, rename = "allowAddressAsExternalIP", skip_serializing_if = "std::ops::Not::not")]
     pub allow_address_as_external_ip: bool,
     /// Port of the API server and of its Service.
     #[serde(default = "port")]
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Further names and IP addresses of the API server's certificate.
     #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 255)))]
+    #[x_kube(validation = Rule::new(r"self.all(name, isIP(name) || name.matches('^([*]\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))")
+        .message("every entry of certSANs must be an IP address or a lower-case DNS name, with or without a leading *."))]
     pub cert_sans: Vec<String>,
     /// Range of Service addresses. Deprecated: use `serviceCidrs`.
     #[serde(default = "service_cidr")]
@@ -53,7 +53,7 @@ pub struct NetworkProfileSpec {
     /// Ranges of Service addresses, one per address family; the first is the primary one. Wins over `serviceCidr`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 2), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all serviceCidrs entries must be valid CIDR"))]
+    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all serviceCidrs entries must be valid CIDRs"))]
     pub service_cidrs: Vec<String>,
     /// Range of Pod addresses. Deprecated: use `podCidrs`.
     #[serde(default = "pod_cidr")]
@@ -63,11 +63,12 @@ pub struct NetworkProfileSpec {
     /// Ranges of Pod addresses, one per address family; the first is the primary one. Wins over `podCidr`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 2), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all podCidrs entries must be valid CIDR"))]
+    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all podCidrs entries must be valid CIDRs"))]
     pub pod_cidrs: Vec<String>,
     /// Addresses of the cluster's DNS Service. Without them the tenth address of each range (the sixteenth for IPv6) is used.
     #[serde(default, rename = "dnsServiceIPs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), inner(length(max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(ip, isIP(ip))").message("every entry of dnsServiceIPs must be a valid IP address"))]
     pub dns_service_ips: Vec<String>,
 }
 

@@ -1,10 +1,10 @@
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Kinds of writes that a tenant's API server refuses.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "the wire format has three switches")]
 pub struct WritePermissions {
     /// Refuse to create objects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -25,11 +25,19 @@ impl WritePermissions {
 }
 
 /// Keeps one kind of object in another DataStore.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.resource) && self.resource != '' && has(self.dataStore) && self.dataStore != ''")
+        .message("an override needs both a resource and a dataStore")
+)]
 pub struct DataStoreOverride {
     /// The kind, in the syntax of kube-apiserver's `--etcd-servers-overrides`: `group/resource`, for example `/events`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
     pub resource: String,
     /// Name of the DataStore, which must have the etcd driver.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub data_store: String,
 }
