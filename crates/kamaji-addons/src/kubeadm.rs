@@ -1,0 +1,3 @@
+//! What `kubeadm init` would have put into the cluster.
+
+pub mod rbac;
