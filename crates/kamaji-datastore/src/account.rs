@@ -158,9 +158,7 @@ fn problem(name: &str, longest: usize) -> Option<NameProblem> {
 fn reserved(name: &str) -> Option<NameProblem> {
     let name = name.to_ascii_lowercase();
     let whole = RESERVED.contains(&name.as_str());
-    let beginning = RESERVED_BEGINNINGS
-        .iter()
-        .any(|beginning| name.starts_with(beginning));
+    let beginning = RESERVED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
     (whole || beginning).then_some(NameProblem::Reserved)
 }
 
@@ -252,22 +250,13 @@ mod tests {
         assert!(Schema::parse(&"s".repeat(255)).is_ok());
         assert!(Schema::parse(&"s".repeat(256)).is_err());
         assert!(User::parse(&"u".repeat(65)).is_err());
-        assert!(
-            Schema::parse(&"s".repeat(630))
-                .expect_err("too long")
-                .to_string()
-                .len()
-                < 200
-        );
+        assert!(Schema::parse(&"s".repeat(630)).expect_err("too long").to_string().len() < 200);
     }
 
     #[test]
     fn an_error_shows_no_raw_control_characters() {
         let error = Schema::parse("a\n\u{202e}b").expect_err("hostile").to_string();
-        assert!(
-            error.chars().all(|c| !c.is_control() && c != '\u{202e}'),
-            "{error}"
-        );
+        assert!(error.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{error}");
     }
 
     #[test]

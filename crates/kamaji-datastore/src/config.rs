@@ -66,36 +66,28 @@ impl Endpoint {
     pub fn parse(endpoint: &str) -> Result<Self, Error> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let refused = || Error::Settings {
-            what: format!(
-                "endpoint {:?} is not host:port",
-                endpoint.chars().take(80).collect::<String>()
-            ),
+            what: format!("endpoint {:?} is not host:port", endpoint.chars().take(80).collect::<String>()),
             source: None,
         };
         let (host, port) = endpoint.rsplit_once(':').ok_or_else(refused)?;
         let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let port = digits
-            .and_then(|port| port.parse().ok())
-            .filter(|port| *port != 0)
-            .ok_or_else(refused)?;
+        let port = digits.and_then(|port| port.parse().ok()).filter(|port| *port != 0).ok_or_else(refused)?;
         let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let sound = match address {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
             None => !host.is_empty() && host.chars().all(plain),
         };
-        if sound {
-            Ok(Self {
-                host: host.to_owned(),
-                port,
-            })
-        } else {
-            Err(refused())
-        }
+        if sound { Ok(Self { host: host.to_owned(), port }) } else { Err(refused()) }
     }
 
     /// The host name or address, the latter in brackets if it is IPv6.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The host name or address as a resolver or a certificate has it: without brackets.
+    pub fn address(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
     }
 
     /// The port.
@@ -122,22 +114,14 @@ impl Default for Deadlines {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let client = if self.client.is_some() {
-            "present"
-        } else {
-            "absent"
-        };
-        f.debug_struct("Tls")
-            .field("client", &client)
-            .finish_non_exhaustive()
+        let client = if self.client.is_some() { "present" } else { "absent" };
+        f.debug_struct("Tls").field("client", &client).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicAuth")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("BasicAuth").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -147,12 +131,9 @@ mod tests {
 
     #[test]
     fn endpoints_are_host_and_port() {
-        for endpoint in [
-            "etcd-0.etcd.kamaji-system.svc.cluster.local:2379",
-            "10.0.0.1:1",
-            "[::1]:65535",
-            "etcd:2379",
-        ] {
+        for endpoint in
+            ["etcd-0.etcd.kamaji-system.svc.cluster.local:2379", "10.0.0.1:1", "[::1]:65535", "etcd:2379"]
+        {
             assert_eq!(Endpoint::parse(endpoint).expect(endpoint).to_string(), endpoint);
         }
     }
@@ -199,9 +180,6 @@ mod tests {
         let shown = format!("{settings:?}");
         let bytes = format!("{:?}", b"hidden");
         assert!(shown.contains("root") && shown.contains("etcd"), "{shown}");
-        assert!(
-            !shown.contains("hidden") && !shown.contains(bytes.trim_matches(['[', ']'])),
-            "{shown}"
-        );
+        assert!(!shown.contains("hidden") && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
     }
 }

@@ -178,11 +178,7 @@ pub enum NameProblem {
 
 impl Error {
     pub(crate) fn name(kind: &'static str, name: &str, problem: NameProblem) -> Self {
-        Self::Name {
-            kind,
-            name: name.chars().take(80).collect(),
-            problem,
-        }
+        Self::Name { kind, name: name.chars().take(80).collect(), problem }
     }
 
     /// The word for conditions, Events and metrics: one of a closed set, never built from data.
@@ -209,34 +205,28 @@ impl Error {
     ///
     /// Everything else may mend by itself and is worth another try later.
     pub fn needs_a_change(&self) -> bool {
-        matches!(
-            self,
-            Self::Name { .. } | Self::Settings { .. } | Self::Foreign { .. }
-        )
+        matches!(self, Self::Name { .. } | Self::Settings { .. } | Self::Foreign { .. })
     }
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Schema {
-                schema,
-                owner: Some(owner),
-            } => write!(f, "schema {schema} belongs to the tenant with UID {owner}"),
+            Self::Schema { schema, owner: Some(owner) } => {
+                write!(f, "schema {schema} belongs to the tenant with UID {owner}")
+            }
             Self::Schema { schema, owner: None } => {
                 write!(f, "schema {schema} bears a marker that cannot be read")
             }
-            Self::User {
-                user,
-                owner: Some(owner),
-            } => write!(f, "user {user} belongs to the tenant with UID {owner}"),
+            Self::User { user, owner: Some(owner) } => {
+                write!(f, "user {user} belongs to the tenant with UID {owner}")
+            }
             Self::User { user, owner: None } => write!(f, "user {user} bears a marker that cannot be read"),
             Self::UnmarkedUser(user) => write!(f, "user {user} exists and was not made for this tenant"),
             Self::UnmarkedRole(schema) => write!(f, "role {schema} exists and was not made for this tenant"),
-            Self::UnmarkedKeys(schema) => write!(
-                f,
-                "there are keys below /{schema}/ that were not made for this tenant"
-            ),
+            Self::UnmarkedKeys(schema) => {
+                write!(f, "there are keys below /{schema}/ that were not made for this tenant")
+            }
         }
     }
 }
@@ -256,48 +246,19 @@ mod tests {
         let endpoint = || "a:1".to_owned();
         vec![
             Error::name("schema", "a/b", NameProblem::Characters),
-            Error::Settings {
-                what: "no endpoint is given".to_owned(),
-                source: Some(cause()),
-            },
-            Error::Unreachable {
-                endpoints: endpoint(),
-                source: cause(),
-            },
-            Error::Untrusted {
-                endpoint: endpoint(),
-                source: cause(),
-            },
-            Error::Unauthenticated {
-                endpoint: endpoint(),
-                source: cause(),
-            },
-            Error::Forbidden {
-                doing: doing(),
-                source: cause(),
-            },
+            Error::Settings { what: "no endpoint is given".to_owned(), source: Some(cause()) },
+            Error::Unreachable { endpoints: endpoint(), source: cause() },
+            Error::Untrusted { endpoint: endpoint(), source: cause() },
+            Error::Unauthenticated { endpoint: endpoint(), source: cause() },
+            Error::Forbidden { doing: doing(), source: cause() },
             Error::AuthDisabled { endpoint: endpoint() },
             Error::NoSpace { doing: doing() },
-            Error::NoQuorum {
-                doing: doing(),
-                source: cause(),
-            },
+            Error::NoQuorum { doing: doing(), source: cause() },
             Error::Corrupt,
-            Error::Foreign {
-                what: Foreign::UnmarkedUser(User::parse("x").expect("plain")),
-            },
-            Error::Timeout {
-                doing: doing(),
-                after: Duration::from_secs(10),
-            },
-            Error::Contended {
-                doing: doing(),
-                rounds: 32,
-            },
-            Error::Refused {
-                doing: doing(),
-                source: cause(),
-            },
+            Error::Foreign { what: Foreign::UnmarkedUser(User::parse("x").expect("plain")) },
+            Error::Timeout { doing: doing(), after: Duration::from_secs(10) },
+            Error::Contended { doing: doing(), rounds: 32 },
+            Error::Refused { doing: doing(), source: cause() },
         ]
     }
 

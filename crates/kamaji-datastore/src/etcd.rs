@@ -7,6 +7,7 @@
 mod connection;
 mod keys;
 mod mark;
+mod member;
 mod observe;
 mod pause;
 mod plan;
@@ -42,12 +43,8 @@ pub struct Etcd {
 
 impl Etcd {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let endpoints = settings.endpoints.clone();
-        let connection = Arc::new(Connection::new(settings)?);
-        Ok(Self {
-            connection,
-            endpoints,
-        })
+        let connection = Arc::new(Connection::new(&settings)?);
+        Ok(Self { connection, endpoints: settings.endpoints })
     }
 
     pub(crate) async fn check(&self) -> Result<Health, Error> {
@@ -55,9 +52,8 @@ impl Etcd {
         rights::authentication_is_on(&self.connection).await?;
         rights::no_alarm_is_raised(&self.connection).await?;
         rights::may_write(&self.connection).await?;
-        let status = self.connection.ask("read the status", |session| async move {
-            session.client().status().await
-        });
+        let status =
+            self.connection.ask("read the status", |session| async move { session.client().status().await });
         let status = status.await.map_err(|failure| failure.error)?;
         Ok(Health {
             endpoint: session.endpoint.clone(),
@@ -68,10 +64,8 @@ impl Etcd {
     }
 
     pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        self.step(account, |observed| {
-            plan::ensure(account, observed).map_err(|what| Error::Foreign { what })
-        })
-        .await
+        self.step(account, |observed| plan::ensure(account, observed).map_err(|what| Error::Foreign { what }))
+            .await
     }
 
     pub(crate) async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
@@ -79,12 +73,7 @@ impl Etcd {
             let steps = plan::remove(account, observed);
             if steps.is_empty() && plan::leaves_something(account, observed) {
                 let (schema, user) = (account.schema.as_str(), account.user.as_str());
-                tracing::warn!(
-                    schema,
-                    user,
-                    owner = account.owner.as_str(),
-                    "left what is another's"
-                );
+                tracing::warn!(schema, user, owner = account.owner.as_str(), "left what is another's");
             }
             Ok(steps)
         })
@@ -113,34 +102,17 @@ impl Etcd {
 
     pub(crate) async fn residue(&self, account: &Account) -> Result<Residue, Error> {
         let observed = observe::account(&self.connection, account).await?;
-        let count = if observed.has_keys {
-            observe::count(&self.connection, account).await?
-        } else {
-            0
-        };
+        let count = if observed.has_keys { observe::count(&self.connection, account).await? } else { 0 };
         let marks = [
             (observed.schema_mark, keys::owner_of(&account.schema)),
             (observed.user_mark, keys::owner_of_user(&account.user)),
         ];
-        let marks = marks
-            .into_iter()
-            .filter(|(mark, _)| *mark != Mark::Absent)
-            .map(|(_, key)| Leftover::Mark(key));
-        let user = observed
-            .user
-            .is_some()
-            .then(|| Leftover::User(account.user.clone()));
-        let role = observed
-            .role
-            .is_some()
-            .then(|| Leftover::Role(account.schema.clone()));
-        let keys = (count > 0).then(|| Leftover::Keys {
-            schema: account.schema.clone(),
-            count: Some(count),
-        });
-        Ok(Residue {
-            left: user.into_iter().chain(role).chain(keys).chain(marks).collect(),
-        })
+        let marks =
+            marks.into_iter().filter(|(mark, _)| *mark != Mark::Absent).map(|(_, key)| Leftover::Mark(key));
+        let user = observed.user.is_some().then(|| Leftover::User(account.user.clone()));
+        let role = observed.role.is_some().then(|| Leftover::Role(account.schema.clone()));
+        let keys = (count > 0).then(|| Leftover::Keys { schema: account.schema.clone(), count: Some(count) });
+        Ok(Residue { left: user.into_iter().chain(role).chain(keys).chain(marks).collect() })
     }
 
     pub(crate) fn footprint(account: &Account) -> Residue {
@@ -148,10 +120,7 @@ impl Etcd {
             left: vec![
                 Leftover::User(account.user.clone()),
                 Leftover::Role(account.schema.clone()),
-                Leftover::Keys {
-                    schema: account.schema.clone(),
-                    count: None,
-                },
+                Leftover::Keys { schema: account.schema.clone(), count: None },
                 Leftover::Mark(keys::owner_of(&account.schema)),
                 Leftover::Mark(keys::owner_of_user(&account.user)),
             ],
@@ -193,8 +162,6 @@ fn is_settled_by_another_look(refusal: Refusal) -> bool {
 
 impl fmt::Debug for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Etcd")
-            .field("endpoints", &self.endpoints)
-            .finish_non_exhaustive()
+        f.debug_struct("Etcd").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }

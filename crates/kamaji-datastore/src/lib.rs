@@ -1,5 +1,8 @@
 //! Makes the account of one tenant exist or vanish in a shared datastore.
 
+#[cfg(not(feature = "etcd"))]
+compile_error!("choose at least one kind of datastore: the feature `etcd`");
+
 pub mod account;
 pub mod config;
 pub mod error;

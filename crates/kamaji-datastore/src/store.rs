@@ -202,10 +202,7 @@ impl Store {
 const ROUNDS: usize = 64;
 
 fn contended(verb: &str, account: &Account) -> Error {
-    Error::Contended {
-        doing: format!("{verb} the account of schema {}", account.schema),
-        rounds: ROUNDS,
-    }
+    Error::Contended { doing: format!("{verb} the account of schema {}", account.schema), rounds: ROUNDS }
 }
 
 impl Ensured {
@@ -220,12 +217,7 @@ impl Marker {
     pub fn account(&self) -> Option<Account> {
         let (user, owner) = self.holder.clone()?;
         let schema = Schema::parse(&self.schema).ok()?;
-        Some(Account {
-            schema,
-            user,
-            owner,
-            standing: Standing::Claimed,
-        })
+        Some(Account { schema, user, owner, standing: Standing::Claimed })
     }
 }
 
@@ -242,11 +234,7 @@ impl fmt::Display for Residue {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{leftover}")?;
         }
-        if self.is_empty() {
-            f.write_str("nothing")
-        } else {
-            Ok(())
-        }
+        if self.is_empty() { f.write_str("nothing") } else { Ok(()) }
     }
 }
 
@@ -255,10 +243,7 @@ impl fmt::Display for Leftover {
         match self {
             Self::User(user) => write!(f, "user {user}"),
             Self::Role(schema) => write!(f, "role {schema}"),
-            Self::Keys {
-                schema,
-                count: Some(count),
-            } => write!(f, "{count} keys below /{schema}/"),
+            Self::Keys { schema, count: Some(count) } => write!(f, "{count} keys below /{schema}/"),
             Self::Keys { schema, count: None } => write!(f, "all keys below /{schema}/"),
             Self::Mark(key) => write!(f, "key {key}"),
         }
@@ -290,56 +275,23 @@ mod tests {
 
     #[test]
     fn residue_is_a_sentence() {
-        let Account {
-            schema,
-            user,
-            owner: _,
-            standing: _,
-        } = account();
+        let Account { schema, user, owner: _, standing: _ } = account();
         assert_eq!(Residue::default().to_string(), "nothing");
         let left = vec![
             Leftover::User(user),
             Leftover::Role(schema.clone()),
-            Leftover::Keys {
-                schema,
-                count: Some(3),
-            },
+            Leftover::Keys { schema, count: Some(3) },
             Leftover::Mark("/_kamaji/owners/x".to_owned()),
         ];
-        assert_eq!(
-            Residue { left }.to_string(),
-            "user y, role x, 3 keys below /x/, key /_kamaji/owners/x"
-        );
+        assert_eq!(Residue { left }.to_string(), "user y, role x, 3 keys below /x/, key /_kamaji/owners/x");
     }
 
     #[test]
     fn only_a_readable_marker_names_an_account() {
-        let Account {
-            schema,
-            user,
-            owner,
-            standing: _,
-        } = account();
-        let marker = Marker {
-            schema: schema.to_string(),
-            holder: Some((user, owner)),
-        };
+        let Account { schema, user, owner, standing: _ } = account();
+        let marker = Marker { schema: schema.to_string(), holder: Some((user, owner)) };
         assert_eq!(marker.account(), Some(account()));
-        assert_eq!(
-            Marker {
-                schema: "a/b".to_owned(),
-                ..marker.clone()
-            }
-            .account(),
-            None
-        );
-        assert_eq!(
-            Marker {
-                holder: None,
-                ..marker
-            }
-            .account(),
-            None
-        );
+        assert_eq!(Marker { schema: "a/b".to_owned(), ..marker.clone() }.account(), None);
+        assert_eq!(Marker { holder: None, ..marker }.account(), None);
     }
 }

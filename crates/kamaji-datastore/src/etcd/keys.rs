@@ -29,10 +29,7 @@ impl Range {
         if let Some(last) = end.last_mut() {
             *last += 1;
         }
-        Self {
-            start: prefix.as_bytes().to_vec(),
-            end,
-        }
+        Self { start: prefix.as_bytes().to_vec(), end }
     }
 
     /// What earlier versions of Kamaji granted: everything that begins with `/<schema>`, neighbours included.
@@ -58,23 +55,10 @@ mod tests {
     #[test]
     fn a_schema_has_the_keys_below_its_slash_and_no_others() {
         let range = Range::of(&Schema::parse("x").expect("plain"));
-        assert_eq!(
-            (range.start.as_slice(), range.end.as_slice()),
-            (b"/x/".as_slice(), b"/x0".as_slice())
-        );
+        assert_eq!((range.start.as_slice(), range.end.as_slice()), (b"/x/".as_slice(), b"/x0".as_slice()));
         let within = |key: &str| *key.as_bytes() >= *range.start && *key.as_bytes() < *range.end;
         assert!(within("/x/") && within("/x/registry/pods") && within("/x/\u{ff}"));
-        for other in [
-            "/x",
-            "/x0",
-            "/x0/a",
-            "/xy/a",
-            "/x-/a",
-            "/x.",
-            "/_kamaji/owners/x",
-            "/w/",
-            "x/",
-        ] {
+        for other in ["/x", "/x0", "/x0/a", "/xy/a", "/x-/a", "/x.", "/_kamaji/owners/x", "/w/", "x/"] {
             assert!(!within(other), "{other}");
         }
     }

@@ -41,11 +41,9 @@ impl Mark {
         let value: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
         let owner = value["owner"].as_str().and_then(|owner| Owner::parse(owner).ok());
         match (owner, value[counterpart].as_str()) {
-            (Some(owner), Some(counterpart)) => Self::Held {
-                owner,
-                counterpart: counterpart.to_owned(),
-                revision,
-            },
+            (Some(owner), Some(counterpart)) => {
+                Self::Held { owner, counterpart: counterpart.to_owned(), revision }
+            }
             _ => Self::Unreadable { revision },
         }
     }
@@ -77,11 +75,9 @@ pub(crate) fn marker(key: &[u8], value: &[u8]) -> Marker {
     let key = String::from_utf8_lossy(key);
     let schema = key.strip_prefix(keys::OWNERS).unwrap_or(&key).to_owned();
     let holder = match Mark::of_schema(value, 0) {
-        Mark::Held {
-            owner,
-            counterpart,
-            revision: _,
-        } => User::parse(&counterpart).ok().map(|user| (user, owner)),
+        Mark::Held { owner, counterpart, revision: _ } => {
+            User::parse(&counterpart).ok().map(|user| (user, owner))
+        }
         Mark::Absent | Mark::Unreadable { .. } => None,
     };
     Marker { schema, holder }

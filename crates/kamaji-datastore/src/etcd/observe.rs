@@ -21,13 +21,7 @@ pub(crate) async fn account(connection: &Connection, account: &Account) -> Resul
     rights::authentication_is_on(connection).await?;
     let (user, role) = tokio::try_join!(user(connection, account), role(connection, account))?;
     let (schema_mark, user_mark, has_keys) = marks(connection, account).await?;
-    Ok(Observed {
-        schema_mark,
-        user_mark,
-        user,
-        role,
-        has_keys,
-    })
+    Ok(Observed { schema_mark, user_mark, user, role, has_keys })
 }
 
 /// How many keys the account's schema has.
@@ -50,10 +44,7 @@ async fn user(connection: &Connection, account: &Account) -> Result<Option<BTree
     });
     match found.await {
         Ok(user) => Ok(Some(user.roles().iter().cloned().collect())),
-        Err(Failure {
-            refusal: Refusal::NoUser,
-            ..
-        }) => Ok(None),
+        Err(Failure { refusal: Refusal::NoUser, .. }) => Ok(None),
         Err(failure) => Err(failure.error),
     }
 }
@@ -66,20 +57,14 @@ async fn role(connection: &Connection, account: &Account) -> Result<Option<BTree
     });
     match found.await {
         Ok(role) => Ok(Some(role.permissions().iter().map(grant).collect())),
-        Err(Failure {
-            refusal: Refusal::NoRole,
-            ..
-        }) => Ok(None),
+        Err(Failure { refusal: Refusal::NoRole, .. }) => Ok(None),
         Err(failure) => Err(failure.error),
     }
 }
 
 /// Both marks and whether there are keys, as of one revision.
 async fn marks(connection: &Connection, account: &Account) -> Result<(Mark, Mark, bool), Error> {
-    let doing = format!(
-        "read the marks of schema {} and user {}",
-        account.schema, account.user
-    );
+    let doing = format!("read the marks of schema {} and user {}", account.schema, account.user);
     let read = connection.ask(&doing, |session| {
         let Range { start, end } = Range::of(&account.schema);
         let first = GetOptions::new().with_range(end).with_limit(1).with_keys_only();
@@ -93,11 +78,9 @@ async fn marks(connection: &Connection, account: &Account) -> Result<(Mark, Mark
     let read = read.await.map_err(|failure| failure.error)?;
     let found: Vec<Option<KeyValue>> = read.op_responses().into_iter().map(first_found).collect();
     match found.as_slice() {
-        [schema, user, key] => Ok((
-            mark(schema.as_ref(), Mark::of_schema),
-            mark(user.as_ref(), Mark::of_user),
-            key.is_some(),
-        )),
+        [schema, user, key] => {
+            Ok((mark(schema.as_ref(), Mark::of_schema), mark(user.as_ref(), Mark::of_user), key.is_some()))
+        }
         _ => Err(Error::Refused {
             doing,
             source: Cause(format!("{} answers to three questions", found.len())),
@@ -122,9 +105,6 @@ fn grant(permission: &Permission) -> Grant {
         kind if kind == PermissionType::Read as i32 => Access::Read,
         _ => Access::Write,
     };
-    let range = Range {
-        start: permission.key().to_vec(),
-        end: permission.range_end().to_vec(),
-    };
+    let range = Range { start: permission.key().to_vec(), end: permission.range_end().to_vec() };
     Grant { range, access }
 }

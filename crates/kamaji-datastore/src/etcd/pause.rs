@@ -20,26 +20,17 @@ pub(crate) struct Pause {
 impl Pause {
     /// No pause yet, and none longer than `longest` later.
     pub(crate) fn up_to(longest: Duration) -> Self {
-        Self {
-            longest,
-            failures: 0,
-            until: None,
-        }
+        Self { longest, failures: 0, until: None }
     }
 
     /// Why there is a pause at this moment, if there is.
     pub(crate) fn cause(&self, now: Instant) -> Option<&Cause> {
-        self.until
-            .as_ref()
-            .filter(|(until, _)| now < *until)
-            .map(|(_, cause)| cause)
+        self.until.as_ref().filter(|(until, _)| now < *until).map(|(_, cause)| cause)
     }
 
     /// A failure starts a pause.
     pub(crate) fn begin(&mut self, now: Instant, cause: Cause) {
-        let length = (self.longest / FIRST)
-            .saturating_mul(1 << self.failures.min(16))
-            .min(self.longest);
+        let length = (self.longest / FIRST).saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
         self.until = Some((now + length, cause));
     }
@@ -64,11 +55,7 @@ mod tests {
         let mut pause = Pause::up_to(Duration::from_secs(32));
         for seconds in [1, 2, 4, 8, 16, 32, 32, 32] {
             pause.begin(now, cause());
-            assert!(
-                pause
-                    .cause(now + Duration::from_secs(seconds) - Duration::from_millis(1))
-                    .is_some()
-            );
+            assert!(pause.cause(now + Duration::from_secs(seconds) - Duration::from_millis(1)).is_some());
             assert!(pause.cause(now + Duration::from_secs(seconds)).is_none());
         }
     }

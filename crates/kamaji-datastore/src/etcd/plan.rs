@@ -77,11 +77,7 @@ pub(crate) enum Expected {
 /// What bears a name of the account and is not the account's; nothing may be done then.
 pub(crate) fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {
     let claims = claims(account, observed)?;
-    Ok(claims
-        .into_iter()
-        .chain(user_steps(account, observed))
-        .chain(role_steps(account, observed))
-        .collect())
+    Ok(claims.into_iter().chain(user_steps(account, observed)).chain(role_steps(account, observed)).collect())
 }
 
 /// What must be done, in order, until nothing of the account is left.
@@ -99,15 +95,10 @@ pub(crate) fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
         steps.push(Step::DeleteRole);
     }
     if schema_is_ours && observed.has_keys {
-        steps.push(Step::DeleteKeys {
-            mark: observed.schema_mark.revision(),
-        });
+        steps.push(Step::DeleteKeys { mark: observed.schema_mark.revision() });
     }
     let held = |mark: &Mark, ours: bool| (ours && *mark != Mark::Absent).then(|| mark.revision());
-    let release = (
-        held(&observed.schema_mark, schema_is_ours),
-        held(&observed.user_mark, user_is_ours),
-    );
+    let release = (held(&observed.schema_mark, schema_is_ours), held(&observed.user_mark, user_is_ours));
     if let (schema, user @ Some(_)) | (schema @ Some(_), user) = release {
         steps.push(Step::Release { schema, user });
     }
@@ -143,10 +134,7 @@ fn foreign_schema(account: &Account, observed: &Observed) -> Option<Foreign> {
         (Mark::Absent, Some(_), _) => Some(Foreign::UnmarkedRole(schema)),
         (Mark::Absent, None, true) => Some(Foreign::UnmarkedKeys(schema)),
         (Mark::Absent, None, false) => None,
-        (mark, _, _) => Some(Foreign::Schema {
-            schema,
-            owner: mark.owner().cloned(),
-        }),
+        (mark, _, _) => Some(Foreign::Schema { schema, owner: mark.owner().cloned() }),
     }
 }
 
@@ -158,10 +146,7 @@ fn foreign_user(account: &Account, observed: &Observed) -> Option<Foreign> {
     match (&observed.user_mark, &observed.user) {
         (Mark::Absent, Some(_)) => Some(Foreign::UnmarkedUser(user)),
         (Mark::Absent, None) => None,
-        (mark, _) => Some(Foreign::User {
-            user,
-            owner: mark.owner().cloned(),
-        }),
+        (mark, _) => Some(Foreign::User { user, owner: mark.owner().cloned() }),
     }
 }
 
@@ -171,10 +156,7 @@ fn schema_is_ours(account: &Account, observed: &Observed) -> bool {
     match &observed.schema_mark {
         Mark::Absent => {
             account.standing == Standing::Recorded
-                && observed
-                    .role
-                    .as_ref()
-                    .is_none_or(|role| role.iter().all(|grant| fits(account, grant)))
+                && observed.role.as_ref().is_none_or(|role| role.iter().all(|grant| fits(account, grant)))
         }
         mark => mark.is_of(account, account.user.as_str()),
     }
@@ -203,20 +185,12 @@ fn user_steps(account: &Account, observed: &Observed) -> Vec<Step> {
     let surplus = |role: &&String| role.as_str() != account.schema.as_str();
     match &observed.user {
         None => vec![Step::AddUser],
-        Some(roles) => roles
-            .iter()
-            .filter(surplus)
-            .cloned()
-            .map(Step::RevokeRole)
-            .collect(),
+        Some(roles) => roles.iter().filter(surplus).cloned().map(Step::RevokeRole).collect(),
     }
 }
 
 fn role_steps(account: &Account, observed: &Observed) -> Vec<Step> {
-    let wanted = Grant {
-        range: Range::of(&account.schema),
-        access: Access::ReadWrite,
-    };
+    let wanted = Grant { range: Range::of(&account.schema), access: Access::ReadWrite };
     let (add, grants) = match &observed.role {
         None => (Some(Step::AddRole), &BTreeSet::new()),
         Some(grants) => (None, grants),
@@ -225,10 +199,7 @@ fn role_steps(account: &Account, observed: &Observed) -> Vec<Step> {
     let grant = (!grants.contains(&wanted)).then(|| Step::GrantRange(wanted.range.clone()));
     let surplus = grants.iter().filter(|grant| grant.range != wanted.range);
     let revoke = surplus.map(|grant| Step::RevokeRange(grant.range.clone()));
-    let has_role = observed
-        .user
-        .as_ref()
-        .is_some_and(|roles| roles.contains(account.schema.as_str()));
+    let has_role = observed.user.as_ref().is_some_and(|roles| roles.contains(account.schema.as_str()));
     let give = (!has_role).then_some(Step::GrantRole);
     add.into_iter().chain(grant).chain(revoke).chain(give).collect()
 }

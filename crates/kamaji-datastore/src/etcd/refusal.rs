@@ -43,13 +43,23 @@ pub(crate) enum Refusal {
     Other,
 }
 
+/// What a server says that does not accept our certificate.
+const OUR_CERTIFICATE: &[AlertDescription] = &[
+    AlertDescription::NoCertificate,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+    AlertDescription::CertificateRequired,
+];
+
 const TEXTS: &[(&str, Refusal)] = &[
     ("revision of auth store is old", Refusal::OldRevision),
     ("invalid auth token", Refusal::LoginExpired),
-    (
-        "authentication failed, invalid user ID or password",
-        Refusal::Unauthenticated,
-    ),
+    ("authentication failed, invalid user ID or password", Refusal::Unauthenticated),
     ("user name is empty", Refusal::Unauthenticated),
     ("permission denied", Refusal::Forbidden),
     ("user name not found", Refusal::NoUser),
@@ -85,17 +95,17 @@ impl Refusal {
 
     /// What an error below gRPC means, if TLS is to blame.
     pub(crate) fn of_transport(error: &(dyn StdError + 'static)) -> Option<Self> {
-        tls_error(error).map(|error| match error {
-            rustls::Error::AlertReceived(alert) if blames_our_certificate(*alert) => Self::Unauthenticated,
-            _ => Self::Untrusted,
-        })
+        match tls_error(error) {
+            Some(rustls::Error::AlertReceived(alert)) if OUR_CERTIFICATE.contains(alert) => {
+                Some(Self::Unauthenticated)
+            }
+            Some(_) => Some(Self::Untrusted),
+            None => None,
+        }
     }
 
     fn of_text(text: &str) -> Self {
-        TEXTS
-            .iter()
-            .find(|(known, _)| text.starts_with(known))
-            .map_or(Self::Other, |(_, refusal)| *refusal)
+        TEXTS.iter().find(|(known, _)| text.starts_with(known)).map_or(Self::Other, |(_, refusal)| *refusal)
     }
 
     /// Whether the request may have been carried out all the same.
@@ -107,10 +117,7 @@ impl Refusal {
     pub(crate) fn report(self, doing: &str, endpoint: &str, source: Cause) -> Error {
         let (doing, endpoint) = (doing.to_owned(), endpoint.to_owned());
         match self {
-            Self::Lost => Error::Unreachable {
-                endpoints: endpoint,
-                source,
-            },
+            Self::Lost => Error::Unreachable { endpoints: endpoint, source },
             Self::Untrusted => Error::Untrusted { endpoint, source },
             Self::LoginExpired | Self::Unauthenticated => Error::Unauthenticated { endpoint, source },
             Self::Forbidden => Error::Forbidden { doing, source },
@@ -168,21 +175,6 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
     None
 }
 
-fn blames_our_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::NoCertificate
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::CertificateRequired
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use tonic::{Code, Status};
@@ -196,36 +188,16 @@ mod tests {
     #[test]
     fn the_servers_words_are_understood() {
         let cases = [
-            (
-                Code::InvalidArgument,
-                "etcdserver: revision of auth store is old",
-                Refusal::OldRevision,
-            ),
-            (
-                Code::PermissionDenied,
-                "etcdserver: permission denied",
-                Refusal::Forbidden,
-            ),
-            (
-                Code::FailedPrecondition,
-                "etcdserver: user name not found",
-                Refusal::NoUser,
-            ),
-            (
-                Code::ResourceExhausted,
-                "etcdserver: mvcc: database space exceeded",
-                Refusal::NoSpace,
-            ),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old", Refusal::OldRevision),
+            (Code::PermissionDenied, "etcdserver: permission denied", Refusal::Forbidden),
+            (Code::FailedPrecondition, "etcdserver: user name not found", Refusal::NoUser),
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Refusal::NoSpace),
             (
                 Code::Unavailable,
                 "etcdserver: request timed out, possibly due to connection lost",
                 Refusal::NoQuorum,
             ),
-            (
-                Code::InvalidArgument,
-                "etcdserver: request is too large",
-                Refusal::Other,
-            ),
+            (Code::InvalidArgument, "etcdserver: request is too large", Refusal::Other),
             (Code::Unavailable, "error trying to connect", Refusal::Lost),
             (Code::Unknown, "transport error", Refusal::Lost),
         ];
@@ -241,10 +213,7 @@ mod tests {
         let below =
             |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
         assert_eq!(Refusal::of_transport(&below(distrust)), Some(Refusal::Untrusted));
-        assert_eq!(
-            Refusal::of_transport(&below(alert)),
-            Some(Refusal::Unauthenticated)
-        );
+        assert_eq!(Refusal::of_transport(&below(alert)), Some(Refusal::Unauthenticated));
         assert_eq!(Refusal::of_transport(&io::Error::other("refused")), None);
     }
 

@@ -8,8 +8,9 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
 use crate::error::Error;
-use crate::etcd::connection::{Connection, Failure, Session};
+use crate::etcd::connection::{Connection, Failure};
 use crate::etcd::keys;
+use crate::etcd::member::Session;
 use crate::etcd::refusal::Refusal;
 
 /// The question whether authentication is on. Source: `AuthStatus` of etcd's `rpc.proto`, since 3.5.
@@ -37,10 +38,9 @@ pub(crate) async fn authentication_is_on(connection: &Connection) -> Result<(), 
         Ok((true, _)) => Ok(()),
         Ok((false, endpoint)) => Err(Error::AuthDisabled { endpoint }),
         // It is we who are not known: nobody else was asked for.
-        Err(Failure {
-            refusal: Refusal::NoUser,
-            error: Error::Refused { doing, source },
-        }) => Err(Error::Forbidden { doing, source }),
+        Err(Failure { refusal: Refusal::NoUser, error: Error::Refused { doing, source } }) => {
+            Err(Error::Forbidden { doing, source })
+        }
         Err(failure) => Err(failure.error),
     }
 }
@@ -48,19 +48,14 @@ pub(crate) async fn authentication_is_on(connection: &Connection) -> Result<(), 
 /// The cluster is neither full nor corrupt.
 pub(crate) async fn no_alarm_is_raised(connection: &Connection) -> Result<(), Error> {
     let alarms = connection.ask("read the alarms", |session| async move {
-        session
-            .client()
-            .alarm(AlarmAction::Get, AlarmType::None, None)
-            .await
+        session.client().alarm(AlarmAction::Get, AlarmType::None, None).await
     });
     let alarms = alarms.await.map_err(|failure| failure.error)?;
     let raised = |kind| alarms.alarms().iter().any(|alarm| alarm.alarm() == kind);
     if raised(AlarmType::Corrupt) {
         Err(Error::Corrupt)
     } else if raised(AlarmType::Nospace) {
-        Err(Error::NoSpace {
-            doing: "add another tenant".to_owned(),
-        })
+        Err(Error::NoSpace { doing: "add another tenant".to_owned() })
     } else {
         Ok(())
     }
@@ -72,12 +67,10 @@ pub(crate) async fn no_alarm_is_raised(connection: &Connection) -> Result<(), Er
 /// exists that never does.
 pub(crate) async fn may_write(connection: &Connection) -> Result<(), Error> {
     let proved = connection.ask("write and delete below /_kamaji/", |session| {
-        let put = Txn::new()
-            .when([Compare::version(keys::CANARY, CompareOp::Greater, 0)])
-            .and_then([
-                TxnOp::delete(keys::CANARY, None),
-                TxnOp::put(format!("{}/", keys::CANARY), "", None),
-            ]);
+        let put = Txn::new().when([Compare::version(keys::CANARY, CompareOp::Greater, 0)]).and_then([
+            TxnOp::delete(keys::CANARY, None),
+            TxnOp::put(format!("{}/", keys::CANARY), "", None),
+        ]);
         async move { session.client().txn(put).await }
     });
     proved.await.map(|_| ()).map_err(|failure| failure.error)
@@ -86,15 +79,11 @@ pub(crate) async fn may_write(connection: &Connection) -> Result<(), Error> {
 async fn auth_status(session: Arc<Session>) -> Result<AuthStatusResponse, tonic::Status> {
     let mut request = tonic::Request::new(AuthStatusRequest {});
     if let Some(token) = &session.token {
-        let token = token
-            .parse()
-            .map_err(|_| tonic::Status::internal("the server's token is not ASCII"))?;
+        let token = token.parse().map_err(|_| tonic::Status::internal("the server's token is not ASCII"))?;
         request.metadata_mut().insert("token", token);
     }
     let mut grpc = Grpc::new(session.channel.clone());
-    grpc.ready()
-        .await
-        .map_err(|error| tonic::Status::from_error(Box::new(error)))?;
+    grpc.ready().await.map_err(|error| tonic::Status::from_error(Box::new(error)))?;
     let path = PathAndQuery::from_static("/etcdserverpb.Auth/AuthStatus");
     let codec = ProstCodec::<AuthStatusRequest, AuthStatusResponse>::default();
     Ok(grpc.unary(request, path, codec).await?.into_inner())

@@ -9,9 +9,10 @@ use etcd_client::{
 
 use crate::account::Account;
 use crate::error::{Cause, Error};
-use crate::etcd::connection::{Connection, Effect, Failure, Session};
+use crate::etcd::connection::{Connection, Effect, Failure};
 use crate::etcd::keys::{self, Range};
 use crate::etcd::mark;
+use crate::etcd::member::Session;
 use crate::etcd::plan::{Expected, Step};
 use crate::etcd::refusal::Refusal;
 use crate::store::Change;
@@ -23,9 +24,9 @@ const BATCH: u16 = 500;
 pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step) -> Result<Change, Failure> {
     let doing = doing(account, step);
     match step {
-        Step::Claim { schema, user } => if_unchanged(connection, &doing, claim(account, *schema, *user))
-            .await
-            .map(|()| Change::Claimed),
+        Step::Claim { schema, user } => {
+            if_unchanged(connection, &doing, claim(account, *schema, *user)).await.map(|()| Change::Claimed)
+        }
         Step::Release { schema, user } => if_unchanged(connection, &doing, release(account, *schema, *user))
             .await
             .map(|()| Change::Released),
@@ -36,9 +37,8 @@ pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step
                 .map(|()| Change::DataDeleted)
         }
         _ => {
-            let change = connection.tell(&doing, Effect::Accounts, |session| {
-                change_accounts(session, account, step)
-            });
+            let change =
+                connection.tell(&doing, Effect::Accounts, |session| change_accounts(session, account, step));
             change.await
         }
     }
@@ -54,49 +54,32 @@ async fn change_accounts(
     match step {
         Step::AddUser => {
             let by_certificate = UserAddOptions::new().with_no_pwd();
-            client
-                .user_add(user, "", Some(by_certificate))
-                .await
-                .map(|_| Change::UserAdded)
+            client.user_add(user, "", Some(by_certificate)).await.map(|_| Change::UserAdded)
         }
         Step::DeleteUser => client.user_delete(user).await.map(|_| Change::UserDeleted),
         Step::AddRole => client.role_add(role).await.map(|_| Change::RoleAdded),
         Step::DeleteRole => client.role_delete(role).await.map(|_| Change::RoleDeleted),
         Step::GrantRange(range) => {
             let permission = Permission::read_write(range.start.clone()).with_range_end(range.end.clone());
-            client
-                .role_grant_permission(role, permission)
-                .await
-                .map(|_| Change::RangeGranted)
+            client.role_grant_permission(role, permission).await.map(|_| Change::RangeGranted)
         }
         Step::RevokeRange(range) => {
             let exactly = RoleRevokePermissionOptions::new().with_range_end(range.end.clone());
-            let revoked = client
-                .role_revoke_permission(role, range.start.clone(), Some(exactly))
-                .await;
+            let revoked = client.role_revoke_permission(role, range.start.clone(), Some(exactly)).await;
             revoked.map(|_| Change::RangeRevoked)
         }
-        Step::GrantRole => client
-            .user_grant_role(user, role)
-            .await
-            .map(|_| Change::RoleGranted),
-        Step::RevokeRole(other) => client
-            .user_revoke_role(user, other.as_str())
-            .await
-            .map(|_| Change::RoleRevoked),
-        Step::Claim { .. } | Step::Release { .. } | Step::DeleteKeys { .. } => Err(
-            etcd_client::Error::InvalidArgs("a statement on keys changes no accounts".to_owned()),
-        ),
+        Step::GrantRole => client.user_grant_role(user, role).await.map(|_| Change::RoleGranted),
+        Step::RevokeRole(other) => {
+            client.user_revoke_role(user, other.as_str()).await.map(|_| Change::RoleRevoked)
+        }
+        Step::Claim { .. } | Step::Release { .. } | Step::DeleteKeys { .. } => {
+            Err(etcd_client::Error::InvalidArgs("a statement on keys changes no accounts".to_owned()))
+        }
     }
 }
 
 fn doing(account: &Account, step: &Step) -> String {
-    let Account {
-        schema,
-        user,
-        owner,
-        standing: _,
-    } = account;
+    let Account { schema, user, owner, standing: _ } = account;
     match step {
         Step::Claim { .. } => {
             format!("mark schema {schema} and user {user} as those of the tenant with UID {owner}")
@@ -128,59 +111,29 @@ async fn if_unchanged(connection: &Connection, doing: &str, transaction: Txn) ->
         return Ok(());
     }
     let source = Cause("it was changed meanwhile".to_owned());
-    Err(Failure {
-        refusal: Refusal::Raced,
-        error: Error::Refused {
-            doing: doing.to_owned(),
-            source,
-        },
-    })
+    Err(Failure { refusal: Refusal::Raced, error: Error::Refused { doing: doing.to_owned(), source } })
 }
 
 fn claim(account: &Account, schema: Expected, user: Expected) -> Txn {
     let marks = [
-        (
-            keys::owner_of(&account.schema),
-            mark::for_schema(&account.owner, &account.user),
-            schema,
-        ),
-        (
-            keys::owner_of_user(&account.user),
-            mark::for_user(&account.owner, &account.schema),
-            user,
-        ),
+        (keys::owner_of(&account.schema), mark::for_schema(&account.owner, &account.user), schema),
+        (keys::owner_of_user(&account.user), mark::for_user(&account.owner, &account.schema), user),
     ];
     let seen = |expected: Expected| match expected {
         Expected::Absent => 0,
         Expected::Ours(revision) => revision,
     };
-    let conditions: Vec<_> = marks
-        .iter()
-        .map(|(key, _, expected)| unchanged(key, seen(*expected)))
-        .collect();
-    let missing = marks
-        .into_iter()
-        .filter(|(_, _, expected)| *expected == Expected::Absent);
-    let puts: Vec<_> = missing
-        .map(|(key, text, _)| TxnOp::put(key, text, None))
-        .collect();
+    let conditions: Vec<_> = marks.iter().map(|(key, _, expected)| unchanged(key, seen(*expected))).collect();
+    let missing = marks.into_iter().filter(|(_, _, expected)| *expected == Expected::Absent);
+    let puts: Vec<_> = missing.map(|(key, text, _)| TxnOp::put(key, text, None)).collect();
     Txn::new().when(conditions).and_then(puts)
 }
 
 fn release(account: &Account, schema: Option<i64>, user: Option<i64>) -> Txn {
-    let marks = [
-        (keys::owner_of(&account.schema), schema),
-        (keys::owner_of_user(&account.user), user),
-    ];
-    let ours: Vec<_> = marks
-        .into_iter()
-        .filter_map(|(key, seen)| Some((key, seen?)))
-        .collect();
+    let marks = [(keys::owner_of(&account.schema), schema), (keys::owner_of_user(&account.user), user)];
+    let ours: Vec<_> = marks.into_iter().filter_map(|(key, seen)| Some((key, seen?))).collect();
     let conditions: Vec<_> = ours.iter().map(|(key, seen)| unchanged(key, *seen)).collect();
-    let deletes: Vec<_> = ours
-        .into_iter()
-        .map(|(key, _)| TxnOp::delete(key, None))
-        .collect();
+    let deletes: Vec<_> = ours.into_iter().map(|(key, _)| TxnOp::delete(key, None)).collect();
     Txn::new().when(conditions).and_then(deletes)
 }
 
@@ -199,20 +152,12 @@ fn unchanged(key: &str, revision: i64) -> Compare {
 async fn next_batch(connection: &Connection, account: &Account, doing: &str) -> Result<Range, Failure> {
     let all = Range::of(&account.schema);
     let found = connection.ask(doing, |session| {
-        let options = GetOptions::new()
-            .with_range(all.end.clone())
-            .with_limit(i64::from(BATCH) + 1)
-            .with_keys_only();
+        let options =
+            GetOptions::new().with_range(all.end.clone()).with_limit(i64::from(BATCH) + 1).with_keys_only();
         let start = all.start.clone();
         async move { session.client().get(start, Some(options)).await }
     });
     let found = found.await?;
-    let end = found
-        .kvs()
-        .get(usize::from(BATCH))
-        .map_or(all.end, |next| next.key().to_vec());
-    Ok(Range {
-        start: all.start,
-        end,
-    })
+    let end = found.kvs().get(usize::from(BATCH)).map_or(all.end, |next| next.key().to_vec());
+    Ok(Range { start: all.start, end })
 }

@@ -19,20 +19,11 @@ fn held(owner: &str, counterpart: &str) -> Mark {
 }
 
 fn grant(start: &str, end: &str, access: Access) -> Grant {
-    Grant {
-        range: Range {
-            start: start.into(),
-            end: end.into(),
-        },
-        access,
-    }
+    Grant { range: Range { start: start.into(), end: end.into() }, access }
 }
 
 fn range(start: &str, end: &str) -> Range {
-    Range {
-        start: start.into(),
-        end: end.into(),
-    }
+    Range { start: start.into(), end: end.into() }
 }
 
 fn right() -> Grant {
@@ -52,17 +43,10 @@ fn settled() -> Observed {
 
 /// As the Go operator leaves it.
 fn unmarked() -> Observed {
-    Observed {
-        schema_mark: Mark::Absent,
-        user_mark: Mark::Absent,
-        ..settled()
-    }
+    Observed { schema_mark: Mark::Absent, user_mark: Mark::Absent, ..settled() }
 }
 
-const CLAIM: Step = Step::Claim {
-    schema: Expected::Absent,
-    user: Expected::Absent,
-};
+const CLAIM: Step = Step::Claim { schema: Expected::Absent, user: Expected::Absent };
 
 fn ensured(observed: &Observed) -> Vec<Step> {
     ensure(&account(Standing::Claimed), observed).expect("nothing foreign")
@@ -74,13 +58,7 @@ fn a_new_account_is_claimed_before_anything_is_made() {
         let steps = ensure(&account(standing), &Observed::default()).expect("nothing foreign");
         assert_eq!(
             steps,
-            [
-                CLAIM,
-                Step::AddUser,
-                Step::AddRole,
-                Step::GrantRange(range("/x/", "/x0")),
-                Step::GrantRole
-            ]
+            [CLAIM, Step::AddUser, Step::AddRole, Step::GrantRange(range("/x/", "/x0")), Step::GrantRole]
         );
     }
 }
@@ -95,113 +73,57 @@ fn an_account_that_is_as_it_should_be_is_left_alone() {
 #[test]
 fn whatever_is_missing_of_a_marked_account_is_made() {
     let own = || Step::GrantRange(range("/x/", "/x0"));
-    let no_user = Observed {
-        user: None,
-        ..settled()
-    };
+    let no_user = Observed { user: None, ..settled() };
     assert_eq!(ensured(&no_user), [Step::AddUser, Step::GrantRole]);
-    let user_without_role = Observed {
-        user: Some([].into()),
-        ..settled()
-    };
+    let user_without_role = Observed { user: Some([].into()), ..settled() };
     assert_eq!(ensured(&user_without_role), [Step::GrantRole]);
-    let no_role = Observed {
-        role: None,
-        ..settled()
-    };
+    let no_role = Observed { role: None, ..settled() };
     assert_eq!(ensured(&no_role), [Step::AddRole, own()]);
-    let role_without_range = Observed {
-        role: Some([].into()),
-        ..settled()
-    };
+    let role_without_range = Observed { role: Some([].into()), ..settled() };
     assert_eq!(ensured(&role_without_range), [own()]);
 }
 
 #[test]
 fn a_missing_mark_is_put_only_while_the_other_stays() {
-    let no_user = Observed {
-        user_mark: Mark::Absent,
-        user: None,
-        ..settled()
-    };
-    let claim = Step::Claim {
-        schema: Expected::Ours(7),
-        user: Expected::Absent,
-    };
+    let no_user = Observed { user_mark: Mark::Absent, user: None, ..settled() };
+    let claim = Step::Claim { schema: Expected::Ours(7), user: Expected::Absent };
     assert_eq!(ensured(&no_user), [claim, Step::AddUser, Step::GrantRole]);
-    let no_role = Observed {
-        schema_mark: Mark::Absent,
-        role: None,
-        has_keys: false,
-        ..settled()
-    };
-    let claim = Step::Claim {
-        schema: Expected::Absent,
-        user: Expected::Ours(7),
-    };
-    assert_eq!(
-        ensured(&no_role),
-        [claim, Step::AddRole, Step::GrantRange(range("/x/", "/x0"))]
-    );
+    let no_role = Observed { schema_mark: Mark::Absent, role: None, has_keys: false, ..settled() };
+    let claim = Step::Claim { schema: Expected::Absent, user: Expected::Ours(7) };
+    assert_eq!(ensured(&no_role), [claim, Step::AddRole, Step::GrantRange(range("/x/", "/x0"))]);
 }
 
 #[test]
 fn wrong_grants_of_a_marked_account_are_replaced() {
     let own = || Step::GrantRange(range("/x/", "/x0"));
     let cases = [
-        (
-            vec![grant("/x", "/y", Access::ReadWrite)],
-            vec![own(), Step::RevokeRange(range("/x", "/y"))],
-        ),
+        (vec![grant("/x", "/y", Access::ReadWrite)], vec![own(), Step::RevokeRange(range("/x", "/y"))]),
         (vec![grant("/x/", "/x0", Access::Read)], vec![own()]),
         (vec![grant("/x/", "/x0", Access::Write)], vec![own()]),
-        (
-            vec![grant("/x/", "", Access::ReadWrite)],
-            vec![own(), Step::RevokeRange(range("/x/", ""))],
-        ),
-        (
-            vec![grant("\0", "\0", Access::Read), right()],
-            vec![Step::RevokeRange(range("\0", "\0"))],
-        ),
+        (vec![grant("/x/", "", Access::ReadWrite)], vec![own(), Step::RevokeRange(range("/x/", ""))]),
+        (vec![grant("\0", "\0", Access::Read), right()], vec![Step::RevokeRange(range("\0", "\0"))]),
     ];
     for (grants, steps) in cases {
-        let observed = Observed {
-            role: Some(grants.into_iter().collect()),
-            ..settled()
-        };
+        let observed = Observed { role: Some(grants.into_iter().collect()), ..settled() };
         assert_eq!(ensured(&observed), steps, "{observed:?}");
     }
 }
 
 #[test]
 fn other_roles_are_taken_from_a_marked_user() {
-    let observed = Observed {
-        user: Some(["root".to_owned(), "x".to_owned(), "y".to_owned()].into()),
-        ..settled()
-    };
-    assert_eq!(
-        ensured(&observed),
-        [
-            Step::RevokeRole("root".to_owned()),
-            Step::RevokeRole("y".to_owned())
-        ]
-    );
+    let observed =
+        Observed { user: Some(["root".to_owned(), "x".to_owned(), "y".to_owned()].into()), ..settled() };
+    assert_eq!(ensured(&observed), [Step::RevokeRole("root".to_owned()), Step::RevokeRole("y".to_owned())]);
 }
 
 fn foreign_schema(owner: Option<&str>) -> Foreign {
     let owner = owner.map(|owner| Owner::parse(owner).expect("plain"));
-    Foreign::Schema {
-        schema: Schema::parse("x").expect("plain"),
-        owner,
-    }
+    Foreign::Schema { schema: Schema::parse("x").expect("plain"), owner }
 }
 
 fn foreign_user(owner: Option<&str>) -> Foreign {
     let owner = owner.map(|owner| Owner::parse(owner).expect("plain"));
-    Foreign::User {
-        user: User::parse("u").expect("plain"),
-        owner,
-    }
+    Foreign::User { user: User::parse("u").expect("plain"), owner }
 }
 
 fn unmarked_user() -> Foreign {
@@ -215,14 +137,8 @@ fn unmarked_role() -> Foreign {
 #[test]
 fn what_bears_another_mark_is_refused() {
     let unreadable = || Mark::Unreadable { revision: 3 };
-    let schema = |schema_mark| Observed {
-        schema_mark,
-        ..settled()
-    };
-    let user = |user_mark| Observed {
-        user_mark,
-        ..Observed::default()
-    };
+    let schema = |schema_mark| Observed { schema_mark, ..settled() };
+    let user = |user_mark| Observed { user_mark, ..Observed::default() };
     let cases = [
         (schema(held("other", "u")), foreign_schema(Some("other"))),
         (schema(held("uid", "v")), foreign_schema(Some("uid"))),
@@ -233,11 +149,7 @@ fn what_bears_another_mark_is_refused() {
     ];
     for (observed, foreign) in cases {
         for standing in [Standing::Claimed, Standing::Recorded] {
-            assert_eq!(
-                ensure(&account(standing), &observed),
-                Err(foreign.clone()),
-                "{observed:?}"
-            );
+            assert_eq!(ensure(&account(standing), &observed), Err(foreign.clone()), "{observed:?}");
         }
     }
 }
@@ -246,42 +158,14 @@ fn what_bears_another_mark_is_refused() {
 fn what_bears_no_mark_is_refused() {
     let keys = Foreign::UnmarkedKeys(Schema::parse("x").expect("plain"));
     let cases = [
-        (
-            Observed {
-                user: Some([].into()),
-                ..Observed::default()
-            },
-            unmarked_user(),
-        ),
-        (
-            Observed {
-                role: Some([].into()),
-                ..Observed::default()
-            },
-            unmarked_role(),
-        ),
-        (
-            Observed {
-                has_keys: true,
-                ..Observed::default()
-            },
-            keys,
-        ),
-        (
-            Observed {
-                user_mark: Mark::Absent,
-                ..settled()
-            },
-            unmarked_user(),
-        ),
+        (Observed { user: Some([].into()), ..Observed::default() }, unmarked_user()),
+        (Observed { role: Some([].into()), ..Observed::default() }, unmarked_role()),
+        (Observed { has_keys: true, ..Observed::default() }, keys),
+        (Observed { user_mark: Mark::Absent, ..settled() }, unmarked_user()),
         (unmarked(), unmarked_role()),
     ];
     for (observed, foreign) in cases {
-        assert_eq!(
-            ensure(&account(Standing::Claimed), &observed),
-            Err(foreign),
-            "{observed:?}"
-        );
+        assert_eq!(ensure(&account(Standing::Claimed), &observed), Err(foreign), "{observed:?}");
     }
 }
 
@@ -292,37 +176,20 @@ fn a_recorded_account_is_marked_as_it_is() {
 
 #[test]
 fn a_recorded_account_with_the_range_of_earlier_versions_is_narrowed() {
-    let observed = Observed {
-        role: Some([grant("/x", "/y", Access::ReadWrite)].into()),
-        ..unmarked()
-    };
+    let observed = Observed { role: Some([grant("/x", "/y", Access::ReadWrite)].into()), ..unmarked() };
     assert_eq!(
         ensure(&account(Standing::Recorded), &observed),
-        Ok(vec![
-            CLAIM,
-            Step::GrantRange(range("/x/", "/x0")),
-            Step::RevokeRange(range("/x", "/y"))
-        ])
+        Ok(vec![CLAIM, Step::GrantRange(range("/x/", "/x0")), Step::RevokeRange(range("/x", "/y"))])
     );
 }
 
 #[test]
 fn a_recorded_account_never_takes_over_what_does_not_fit() {
-    let administrator = Observed {
-        user: Some(["root".to_owned()].into()),
-        ..unmarked()
-    };
+    let administrator = Observed { user: Some(["root".to_owned()].into()), ..unmarked() };
     let elsewhere = [right(), grant("/w/", "/w0", Access::Read)];
-    let beyond = Observed {
-        role: Some(elsewhere.into()),
-        ..unmarked()
-    };
+    let beyond = Observed { role: Some(elsewhere.into()), ..unmarked() };
     for (observed, foreign) in [(administrator, unmarked_user()), (beyond, unmarked_role())] {
-        assert_eq!(
-            ensure(&account(Standing::Recorded), &observed),
-            Err(foreign),
-            "{observed:?}"
-        );
+        assert_eq!(ensure(&account(Standing::Recorded), &observed), Err(foreign), "{observed:?}");
     }
 }
 
@@ -335,10 +202,7 @@ fn a_marked_account_is_removed_whole_marks_last() {
                 Step::DeleteUser,
                 Step::DeleteRole,
                 Step::DeleteKeys { mark: 7 },
-                Step::Release {
-                    schema: Some(7),
-                    user: Some(7)
-                },
+                Step::Release { schema: Some(7), user: Some(7) },
             ]
         );
     }
@@ -362,14 +226,8 @@ fn a_recorded_account_is_removed_without_marks_too() {
 
 #[test]
 fn removing_never_touches_what_is_not_ours() {
-    let foreign_schema = Observed {
-        schema_mark: held("other", "v"),
-        ..settled()
-    };
-    let unfit = Observed {
-        user: Some(["root".to_owned()].into()),
-        ..unmarked()
-    };
+    let foreign_schema = Observed { schema_mark: held("other", "v"), ..settled() };
+    let unfit = Observed { user: Some(["root".to_owned()].into()), ..unmarked() };
     let cases = [
         (Standing::Claimed, unmarked(), vec![]),
         (
@@ -384,32 +242,16 @@ fn removing_never_touches_what_is_not_ours() {
         (
             Standing::Claimed,
             foreign_schema,
-            vec![
-                Step::DeleteUser,
-                Step::Release {
-                    schema: None,
-                    user: Some(7),
-                },
-            ],
+            vec![Step::DeleteUser, Step::Release { schema: None, user: Some(7) }],
         ),
-        (
-            Standing::Recorded,
-            unfit,
-            vec![Step::DeleteRole, Step::DeleteKeys { mark: 0 }],
-        ),
+        (Standing::Recorded, unfit, vec![Step::DeleteRole, Step::DeleteKeys { mark: 0 }]),
         (
             Standing::Claimed,
-            Observed {
-                user_mark: held("other", "x"),
-                ..settled()
-            },
+            Observed { user_mark: held("other", "x"), ..settled() },
             vec![
                 Step::DeleteRole,
                 Step::DeleteKeys { mark: 7 },
-                Step::Release {
-                    schema: Some(7),
-                    user: None,
-                },
+                Step::Release { schema: Some(7), user: None },
             ],
         ),
     ];
@@ -429,32 +271,17 @@ fn done(step: &Step, observed: &Observed) -> Observed {
         Step::AddRole => after.role = Some(BTreeSet::new()),
         Step::DeleteRole => {
             after.role = None;
-            after
-                .user
-                .iter_mut()
-                .for_each(|roles| roles.retain(|role| role != "x"));
+            after.user.iter_mut().for_each(|roles| roles.retain(|role| role != "x"));
         }
         Step::GrantRange(range) => after.role.iter_mut().for_each(|grants| {
             grants.retain(|grant| grant.range != *range);
-            grants.insert(Grant {
-                range: range.clone(),
-                access: Access::ReadWrite,
-            });
+            grants.insert(Grant { range: range.clone(), access: Access::ReadWrite });
         }),
         Step::RevokeRange(range) => {
-            after
-                .role
-                .iter_mut()
-                .for_each(|grants| grants.retain(|grant| grant.range != *range));
+            after.role.iter_mut().for_each(|grants| grants.retain(|grant| grant.range != *range));
         }
-        Step::GrantRole => after
-            .user
-            .iter_mut()
-            .for_each(|roles| roles.extend(["x".to_owned()])),
-        Step::RevokeRole(role) => after
-            .user
-            .iter_mut()
-            .for_each(|roles| roles.retain(|other| other != role)),
+        Step::GrantRole => after.user.iter_mut().for_each(|roles| roles.extend(["x".to_owned()])),
+        Step::RevokeRole(role) => after.user.iter_mut().for_each(|roles| roles.retain(|other| other != role)),
         Step::DeleteKeys { .. } => after.has_keys = false,
         Step::Release { schema, user } => {
             if schema.is_some() {
@@ -479,13 +306,7 @@ fn every_state() -> Vec<Observed> {
             Mark::Unreadable { revision: 3 },
         ]
     };
-    let users = [
-        None,
-        Some(vec![]),
-        Some(vec!["x"]),
-        Some(vec!["root"]),
-        Some(vec!["root", "x"]),
-    ];
+    let users = [None, Some(vec![]), Some(vec!["x"]), Some(vec!["root"]), Some(vec!["root", "x"])];
     let open = || grant("/x", "/y", Access::ReadWrite);
     let roles = [
         None,
@@ -497,17 +318,12 @@ fn every_state() -> Vec<Observed> {
     ];
     let mut states = Vec::new();
     for (schema_mark, user_mark) in marks("u").iter().flat_map(|a| marks("x").map(|b| (a.clone(), b))) {
-        for (user, role) in users
-            .iter()
-            .flat_map(|user| roles.iter().map(move |role| (user, role)))
-        {
+        for (user, role) in users.iter().flat_map(|user| roles.iter().map(move |role| (user, role))) {
             for has_keys in [false, true] {
                 states.push(Observed {
                     schema_mark: schema_mark.clone(),
                     user_mark: user_mark.clone(),
-                    user: user
-                        .as_ref()
-                        .map(|roles| roles.iter().map(ToString::to_string).collect()),
+                    user: user.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect()),
                     role: role.as_ref().map(|grants| grants.iter().cloned().collect()),
                     has_keys,
                 });
@@ -519,9 +335,8 @@ fn every_state() -> Vec<Observed> {
 
 #[test]
 fn from_every_state_ensure_settles_or_refuses_and_each_step_leads_on() {
-    for (state, standing) in every_state()
-        .into_iter()
-        .flat_map(|s| [(s.clone(), Standing::Claimed), (s, Standing::Recorded)])
+    for (state, standing) in
+        every_state().into_iter().flat_map(|s| [(s.clone(), Standing::Claimed), (s, Standing::Recorded)])
     {
         let account = account(standing);
         let Ok(mut steps) = ensure(&account, &state) else {
@@ -534,22 +349,14 @@ fn from_every_state_ensure_settles_or_refuses_and_each_step_leads_on() {
             assert_eq!(next.len() + 1, steps.len(), "from {state:?} by {step:?}");
             steps = next;
         }
-        assert_eq!(
-            Observed {
-                has_keys: true,
-                ..now
-            },
-            settled(),
-            "from {state:?}"
-        );
+        assert_eq!(Observed { has_keys: true, ..now }, settled(), "from {state:?}");
     }
 }
 
 #[test]
 fn from_every_state_remove_ends_and_leaves_what_is_not_ours_as_it_was() {
-    for (state, standing) in every_state()
-        .into_iter()
-        .flat_map(|s| [(s.clone(), Standing::Claimed), (s, Standing::Recorded)])
+    for (state, standing) in
+        every_state().into_iter().flat_map(|s| [(s.clone(), Standing::Claimed), (s, Standing::Recorded)])
     {
         let account = account(standing);
         let left_alone = leaves_something(&account, &state);
@@ -561,15 +368,8 @@ fn from_every_state_remove_ends_and_leaves_what_is_not_ours_as_it_was() {
             assert!(round < 8, "no end from {state:?}");
             now = done(&step, &now);
         }
-        assert_eq!(
-            now == Observed::default(),
-            !left_alone,
-            "from {state:?} to {now:?}"
-        );
+        assert_eq!(now == Observed::default(), !left_alone, "from {state:?} to {now:?}");
         let ensurable = ensure(&account, &state).is_ok();
-        assert!(
-            !ensurable || now == Observed::default(),
-            "what ensure would own, remove leaves: {state:?}"
-        );
+        assert!(!ensurable || now == Observed::default(), "what ensure would own, remove leaves: {state:?}");
     }
 }
