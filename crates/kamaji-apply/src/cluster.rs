@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use http::{Method, header::CONTENT_TYPE};
 use kube::{
     Client, Resource,
     api::{GetParams, Patch, PatchParams},
@@ -11,10 +12,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Error, ObjectId,
+    Error, ObjectId, difference,
     error::Failure,
     exchange::{self, READ_DEADLINE, WRITE_DEADLINE},
-    settled,
 };
 
 /// A Kubernetes API, and the name under which we write to it.
@@ -96,25 +96,46 @@ impl Cluster {
     {
         let object = ObjectId::of(desired);
         let sent = async { self.patch(&object, &main_body(desired)?, Address::Main).await };
-        let made = sent.await.map_err(|source| Error::Apply {
-            object: object.clone(),
-            source: Box::new(source),
-        })?;
+        let made =
+            sent.await.map_err(|source| Error::Apply { object: object.clone(), source: Box::new(source) })?;
         tracing::debug!(%object, manager = self.manager, "applied");
         Ok(made)
     }
 
     /// Makes `desired` true, without a request when `live` shows that it is true already.
     ///
-    /// `live` is the object as a cache has it, with its `managedFields`; see [`settled`] for what is compared. Without
-    /// `live` the object is applied.
+    /// `live` is the object as a cache has it, with its `managedFields`; see [`settled`](crate::settled) for what is
+    /// compared. Without `live` the object is applied.
+    ///
+    /// What others added stays, unless the object is invalid together with it (say they made a volume of ours into
+    /// another kind of volume): then everything that others wrote into the object goes, but for its metadata and what
+    /// came through a subresource.
     pub async fn settle<'a, K>(&self, desired: &K, live: Option<&'a K>) -> Result<Applied<'a, K>, Error>
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
-        match live {
-            Some(live) if settled(desired, live, self.manager) => Ok(Applied::Unchanged(live)),
-            _ => self.apply(desired).await.map(|made| self.compared(live, made)),
+        let Some(before) = live else {
+            return self.apply(desired).await.map(|made| self.compared(None, made));
+        };
+        let Some(difference) = difference(desired, before, self.manager) else {
+            return Ok(Applied::Unchanged(before));
+        };
+        tracing::debug!(object = %ObjectId::of(desired), manager = self.manager, %difference, "differs");
+        let made = match self.apply(desired).await {
+            Err(error) if error.is_invalid() => Box::pin(self.apply_alone(desired, before, error)).await?,
+            applied => applied?,
+        };
+        Ok(self.compared(live, made))
+    }
+
+    /// Applies what was invalid together with what others wrote once more, without that.
+    async fn apply_alone<K>(&self, desired: &K, live: &K, invalid: Error) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+    {
+        match self.evict(live).await? {
+            Some(_) => self.apply(desired).await,
+            None => Err(invalid),
         }
     }
 
@@ -127,10 +148,7 @@ impl Cluster {
         match self.get(&object).await {
             Ok(found) => Ok(Some(found)),
             Err(failure) if failure.is_not_found() => Ok(None),
-            Err(source) => Err(Error::Read {
-                object,
-                source: Box::new(source),
-            }),
+            Err(source) => Err(Error::Read { object, source: Box::new(source) }),
         }
     }
 
@@ -139,9 +157,7 @@ impl Cluster {
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
         let path = exchange::collection::<K>(object)?;
-        let request = Request::new(path)
-            .get(&object.name, &GetParams::default())
-            .map_err(Failure::build)?;
+        let request = Request::new(path).get(&object.name, &GetParams::default()).map_err(Failure::build)?;
         exchange::read_object(&self.client, request, READ_DEADLINE).await
     }
 
@@ -163,6 +179,21 @@ impl Cluster {
             Address::Status => request.patch_subresource("status", &object.name, &params, &patch),
         };
         exchange::read_object(&self.client, request.map_err(Failure::build)?, WRITE_DEADLINE).await
+    }
+
+    /// Sends a JSON patch and returns the answer's body.
+    pub(crate) async fn json_patch<K>(&self, object: &ObjectId, patch: &Value) -> Result<Vec<u8>, Failure>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let collection = exchange::collection::<K>(object)?;
+        let request = http::Request::builder()
+            .method(Method::PATCH)
+            .uri(format!("{collection}/{}?fieldManager={}", object.name, self.manager))
+            .header(CONTENT_TYPE, "application/json-patch+json")
+            .body(patch.to_string().into_bytes())
+            .map_err(Failure::build)?;
+        exchange::send(&self.client, request, WRITE_DEADLINE).await
     }
 
     /// Tells a request that changed something from one that the server found to be true already.
@@ -202,9 +233,7 @@ pub(crate) fn main_body(desired: &impl Serialize) -> Result<Value, Failure> {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster")
-            .field("manager", &self.manager)
-            .finish_non_exhaustive()
+        f.debug_struct("Cluster").field("manager", &self.manager).finish_non_exhaustive()
     }
 }
 

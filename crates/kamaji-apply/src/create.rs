@@ -50,10 +50,7 @@ impl Cluster {
                 Ok(Created::Made(made))
             }
             Ok(existed) => Ok(existed),
-            Err(source) => Err(Error::Create {
-                object,
-                source: Box::new(source),
-            }),
+            Err(source) => Err(Error::Create { object, source: Box::new(source) }),
         }
     }
 

@@ -44,10 +44,7 @@ impl Cluster {
                 }
                 Ok(deleted)
             }
-            Err(source) => Err(Error::Delete {
-                object,
-                source: Box::new(source),
-            }),
+            Err(source) => Err(Error::Delete { object, source: Box::new(source) }),
         }
     }
 
@@ -59,14 +56,9 @@ impl Cluster {
         let Some(uid) = meta.uid.clone() else {
             return Err(Failure::NeverRead);
         };
-        let preconditions = Preconditions {
-            uid: Some(uid.clone()),
-            resource_version: meta.resource_version.clone(),
-        };
-        let params = DeleteParams {
-            preconditions: Some(preconditions),
-            ..DeleteParams::background()
-        };
+        let preconditions =
+            Preconditions { uid: Some(uid.clone()), resource_version: meta.resource_version.clone() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let request = Request::new(exchange::collection::<K>(object)?);
         let request = request.delete(&object.name, &params).map_err(Failure::build)?;
         let failure = match exchange::read_object::<Value>(&self.client, request, WRITE_DEADLINE).await {
@@ -93,9 +85,7 @@ impl Cluster {
         K: Resource<DynamicType = ()>,
     {
         let request = Request::new(exchange::collection::<K>(&ObjectId::of(live))?);
-        let request = request
-            .get_metadata(&object.name, &GetParams::default())
-            .map_err(Failure::build)?;
+        let request = request.get_metadata(&object.name, &GetParams::default()).map_err(Failure::build)?;
         match exchange::read_object::<PartialObjectMeta<K>>(&self.client, request, READ_DEADLINE).await {
             Ok(found) if found.metadata.uid.as_deref() == Some(uid) => Err(conflict),
             Ok(_) => Ok(Deleted::Replaced),
@@ -106,10 +96,7 @@ impl Cluster {
 }
 
 fn verdict(answer: &Value) -> Deleted {
-    if answer
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|time| !time.is_null())
-    {
+    if answer.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
         Deleted::Terminating
     } else {
         Deleted::Gone

@@ -58,6 +58,15 @@ pub enum Error {
         #[source]
         source: Box<Failure>,
     },
+    /// A removal of finalizers.
+    #[error("could not remove finalizers of {object}")]
+    Release {
+        /// Whose they are.
+        object: ObjectId,
+        /// Why they stay.
+        #[source]
+        source: Box<Failure>,
+    },
     /// A read.
     #[error("could not read {object}")]
     Read {
@@ -124,6 +133,7 @@ impl Error {
             | Self::Create { object, .. }
             | Self::Adopt { object, .. }
             | Self::Delete { object, .. }
+            | Self::Release { object, .. }
             | Self::Read { object, .. } => object,
         }
     }
@@ -136,6 +146,7 @@ impl Error {
             | Self::Create { source, .. }
             | Self::Adopt { source, .. }
             | Self::Delete { source, .. }
+            | Self::Release { source, .. }
             | Self::Read { source, .. } => source,
         }
     }

@@ -49,10 +49,14 @@ pub(crate) async fn read_object<K>(
 where
     K: DeserializeOwned,
 {
-    let answer = send(client, request, deadline).await?;
+    decode(&send(client, request, deadline).await?)
+}
+
+/// Reads the object in an answer.
+pub(crate) fn decode<K: DeserializeOwned>(answer: &[u8]) -> Result<K, Failure> {
     // Not `Client::request`: it logs a body that it cannot read, and so would put a Secret into the log. The error's
     // own text may quote the body as well, therefore only its place is kept.
-    serde_json::from_slice(&answer).map_err(|source| Failure::Unreadable {
+    serde_json::from_slice(answer).map_err(|source| Failure::Unreadable {
         category: source.classify(),
         line: source.line(),
         column: source.column(),
@@ -66,25 +70,17 @@ pub(crate) async fn send(
     deadline: Duration,
 ) -> Result<Vec<u8>, Failure> {
     let exchange = async {
-        let answer = client
-            .send(request.map(Body::from))
-            .await
-            .map_err(Failure::transport)?;
+        let answer = client.send(request.map(Body::from)).await.map_err(Failure::transport)?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT)
-            .collect()
-            .await
-            .map_err(unread)?
-            .to_bytes();
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(unread)?.to_bytes();
         if head.status.is_success() {
             Ok(body.to_vec())
         } else {
             Err(refused(head.status.as_u16(), &head.headers, &body))
         }
     };
-    tokio::time::timeout(deadline, exchange)
-        .await
-        .unwrap_or(Err(Failure::Deadline(deadline)))
+    // Boxed, so that the futures of the callers, which hold whole objects, stay small.
+    tokio::time::timeout(deadline, Box::pin(exchange)).await.unwrap_or(Err(Failure::Deadline(deadline)))
 }
 
 fn unread(source: Box<dyn std::error::Error + Send + Sync>) -> Failure {
@@ -96,27 +92,15 @@ fn unread(source: Box<dyn std::error::Error + Send + Sync>) -> Failure {
 
 fn refused(code: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
     let mut status: Box<Status> = serde_json::from_slice(body).unwrap_or_else(|_| {
-        let text: String = String::from_utf8_lossy(body)
-            .trim()
-            .chars()
-            .take(REFUSAL_EXCERPT)
-            .collect();
+        let text: String = String::from_utf8_lossy(body).trim().chars().take(REFUSAL_EXCERPT).collect();
         Box::new(Status::failure(&text, ""))
     });
     // A `Status` of a proxy in between may lack the code or contradict it.
     status.code = code;
-    let header = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let detail = status
-        .details
-        .as_ref()
-        .map(|details| u64::from(details.retry_after_seconds));
+    let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let detail = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
     let seconds = header.or(detail).filter(|seconds| *seconds > 0);
-    Failure::Refused {
-        status,
-        retry_after: seconds.map(Duration::from_secs),
-    }
+    Failure::Refused { status, retry_after: seconds.map(Duration::from_secs) }
 }
 
 #[cfg(test)]
@@ -134,21 +118,12 @@ mod tests {
     fn names_that_would_change_the_address_are_refused() {
         for name in ["", ".", "..", "a/b", "a?dryRun=All", "a#b", "a%2fb"] {
             let object = ObjectId::new::<Secret>(Some("ns"), name);
-            assert!(
-                matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)),
-                "{name}"
-            );
+            assert!(matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)), "{name}");
             let object = ObjectId::new::<Secret>(Some(name), "ok");
-            assert!(
-                matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)),
-                "{name}"
-            );
+            assert!(matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)), "{name}");
         }
         let object = ObjectId::new::<Secret>(Some("ns"), "system:a.b-c");
-        assert_eq!(
-            collection::<Secret>(&object).unwrap(),
-            "/api/v1/namespaces/ns/secrets"
-        );
+        assert_eq!(collection::<Secret>(&object).unwrap(), "/api/v1/namespaces/ns/secrets");
     }
 
     #[test]
@@ -180,8 +155,6 @@ mod tests {
             async move { Ok::<_, std::io::Error>(Response::new(Body::from(answer.into_bytes()))) }
         });
         let client = Client::new(service, "default");
-        read_object::<Secret>(&client, Request::default(), READ_DEADLINE)
-            .await
-            .unwrap_err()
+        read_object::<Secret>(&client, Request::default(), READ_DEADLINE).await.unwrap_err()
     }
 }

@@ -23,10 +23,7 @@ impl ObjectId {
     /// Names the object that `object` describes.
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         let meta = object.meta();
-        Self::new::<K>(
-            meta.namespace.as_deref(),
-            meta.name.as_deref().unwrap_or_default(),
-        )
+        Self::new::<K>(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
     }
 
     /// Names an object of kind `K` that nobody has read yet.
@@ -42,12 +39,7 @@ impl ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            namespace,
-            name,
-            ..
-        } = self;
+        let Self { kind, namespace, name, .. } = self;
         match namespace {
             Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
             None => write!(f, "{kind} {name}"),
@@ -73,9 +65,6 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(ObjectId::of(&secret).to_string(), "Secret blue/ca");
-        assert_eq!(
-            ObjectId::new::<ClusterRole>(None, "view").to_string(),
-            "ClusterRole view"
-        );
+        assert_eq!(ObjectId::new::<ClusterRole>(None, "view").to_string(), "ClusterRole view");
     }
 }

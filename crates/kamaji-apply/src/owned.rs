@@ -70,11 +70,11 @@ impl<'a> Owned<'a> {
         self.0.keys().all(|key| key == ".")
     }
 
-    /// Whether every child of this node is a field that `said` knows.
-    pub(crate) fn fields_all(self, said: impl Fn(&str) -> bool) -> bool {
-        self.0
-            .keys()
-            .all(|key| key == "." || key.strip_prefix("f:").is_some_and(&said))
+    /// A child of this node that is no field which `is_said` knows.
+    pub(crate) fn field_beyond(self, is_said: impl Fn(&str) -> bool) -> Option<&'a str> {
+        let children = self.0.keys().filter(|key| *key != ".");
+        let mut fields = children.map(|key| key.strip_prefix("f:").unwrap_or(key));
+        fields.find(|field| !is_said(field))
     }
 
     pub(crate) fn items(self) -> Items<'a> {
@@ -82,10 +82,7 @@ impl<'a> Owned<'a> {
             return Items::Whole;
         }
         let children = || self.0.iter().filter(|(key, _)| *key != ".");
-        if let Some(values) = children()
-            .map(|(key, _)| parse(key.strip_prefix("v:")?))
-            .collect()
-        {
+        if let Some(values) = children().map(|(key, _)| parse(key.strip_prefix("v:")?)).collect() {
             return Items::Values(values);
         }
         let keyed = |(key, node): (&String, &'a Value)| {
@@ -94,10 +91,7 @@ impl<'a> Owned<'a> {
             };
             Some((keys, Self::node(node)?))
         };
-        children()
-            .map(keyed)
-            .collect::<Option<_>>()
-            .map_or(Items::Unknown, Items::Keyed)
+        children().map(keyed).collect::<Option<_>>().map_or(Items::Unknown, Items::Keyed)
     }
 }
 

@@ -18,9 +18,7 @@ where
         let owners = meta.owner_references.as_deref().unwrap_or_default();
         !owner_uid.is_empty()
             && meta.deletion_timestamp.is_none()
-            && owners
-                .iter()
-                .any(|owner| owner.uid == owner_uid && owner.controller == Some(true))
+            && owners.iter().any(|owner| owner.uid == owner_uid && owner.controller == Some(true))
             && !keep.contains(&ObjectId::of(*object))
     };
     live.into_iter().filter(is_orphan).collect()
@@ -94,10 +92,7 @@ mod tests {
             going,
         ];
         let keep = [ObjectId::new::<ConfigMap>(Some("tenants"), "wanted")];
-        let found: Vec<_> = orphans(&live, "uid", &keep)
-            .into_iter()
-            .map(ObjectId::of)
-            .collect();
+        let found: Vec<_> = orphans(&live, "uid", &keep).into_iter().map(ObjectId::of).collect();
         assert_eq!(found, [ObjectId::new::<ConfigMap>(Some("tenants"), "old")]);
         assert!(orphans(&live, "", &[]).is_empty());
     }

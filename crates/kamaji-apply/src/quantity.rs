@@ -11,9 +11,7 @@ fn nano(text: &str) -> Option<i128> {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
@@ -89,10 +87,7 @@ mod tests {
             ("1.2.3", "1.2.3"),
             ("1 Gi", "1Gi"),
             ("1e999999999", "1e999999999"),
-            (
-                "99999999999999999999999999999999999Ei",
-                "99999999999999999999999999999999999Ei",
-            ),
+            ("99999999999999999999999999999999999Ei", "99999999999999999999999999999999999Ei"),
             ("1i", "1"),
             (".", "0"),
         ] {

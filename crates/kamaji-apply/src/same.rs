@@ -16,30 +16,15 @@ pub(crate) struct Place<'a> {
 }
 
 /// Objects whose values are quantities.
-const QUANTITY_MAPS: [&str; 8] = [
-    "allocatable",
-    "capacity",
-    "hard",
-    "limits",
-    "overhead",
-    "podFixed",
-    "requests",
-    "used",
-];
+const QUANTITY_MAPS: [&str; 8] =
+    ["allocatable", "capacity", "hard", "limits", "overhead", "podFixed", "requests", "used"];
 /// Fields that are quantities.
 const QUANTITIES: [&str; 4] = ["averageValue", "divisor", "sizeLimit", "storage"];
 /// Top-level fields without quantities.
 const TEXTS: [&str; 4] = ["data", "binaryData", "stringData", "metadata"];
 /// Maps from string to string or quantity, which the server drops when they are empty.
-const MAPS: [&str; 7] = [
-    "annotations",
-    "labels",
-    "limits",
-    "matchLabels",
-    "nodeSelector",
-    "requests",
-    "volumeAttributes",
-];
+const MAPS: [&str; 7] =
+    ["annotations", "labels", "limits", "matchLabels", "nodeSelector", "requests", "volumeAttributes"];
 
 /// What the server fills in inside of something that it treats as one value: (holder, field, JSON).
 ///
@@ -68,20 +53,12 @@ const DEFAULTS: [(&str, &str, &str); 20] = [
 ];
 
 impl<'a> Place<'a> {
-    pub(crate) const ROOT: Self = Self {
-        parent: "",
-        field: "",
-        is_text: false,
-    };
+    pub(crate) const ROOT: Self = Self { parent: "", field: "", is_text: false };
 
     /// The place of this field of the object that stands here.
     pub(crate) fn inside(self, field: &'a str) -> Self {
         let is_top = self.field.is_empty();
-        Self {
-            parent: self.field,
-            field,
-            is_text: self.is_text || is_top && TEXTS.contains(&field),
-        }
+        Self { parent: self.field, field, is_text: self.is_text || is_top && TEXTS.contains(&field) }
     }
 
     fn is_quantity(self) -> bool {
@@ -89,12 +66,9 @@ impl<'a> Place<'a> {
     }
 
     fn is_default(self, field: &str, value: &Value) -> bool {
-        DEFAULTS
-            .iter()
-            .filter(|(holder, name, _)| *holder == self.field && *name == field)
-            .any(|(_, _, default)| {
-                serde_json::from_str::<Value>(default).is_ok_and(|default| default == *value)
-            })
+        DEFAULTS.iter().filter(|(holder, name, _)| *holder == self.field && *name == field).any(
+            |(_, _, default)| serde_json::from_str::<Value>(default).is_ok_and(|default| default == *value),
+        )
     }
 }
 

@@ -6,13 +6,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    ObjectId, exchange,
+    Difference, ObjectId,
+    difference::{NEVER_APPLIED, NOT_OWNED, NOT_SAID, ORDER, OTHER_OBJECT, UNKNOWN, VALUE},
+    exchange,
     owned::{Items, Owned, Part},
-    same::{Place, same},
+    same::{self, Place},
 };
 
 /// Fields that apply never owns: they are the object's address and what the server keeps about it.
-const NOT_OWNED: [&str; 9] = [
+const UNOWNED: [&str; 9] = [
     "name",
     "namespace",
     "uid",
@@ -23,6 +25,17 @@ const NOT_OWNED: [&str; 9] = [
     "selfLink",
     "managedFields",
 ];
+
+type Comparison = Result<(), Difference>;
+
+/// Goes on if this is so; otherwise the objects differ.
+macro_rules! ensure {
+    ($is_so:expr, $otherwise:expr) => {
+        if !$is_so {
+            return Err(Difference::new($otherwise));
+        }
+    };
+}
 
 /// True when [`Cluster::apply`](crate::Cluster::apply) of `desired` by `manager` would change nothing in `live`.
 ///
@@ -39,21 +52,7 @@ pub fn settled<K>(desired: &K, live: &K, manager: &str) -> bool
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    let Some(owned) = Owned::by(live.meta(), manager, Part::Main, &K::api_version(&())) else {
-        return false;
-    };
-    let (Ok(Value::Object(mut said)), Ok(live_value)) = (exchange::body(desired), serde_json::to_value(live))
-    else {
-        return false;
-    };
-    said.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind" | "status"));
-    if let Some(Value::Object(meta)) = said.get_mut("metadata") {
-        meta.retain(|field, _| !NOT_OWNED.contains(&field.as_str()));
-        if meta.is_empty() {
-            said.remove("metadata");
-        }
-    }
-    same_object(desired, live) && fields(&said, Some(&live_value), Some(owned), Place::ROOT)
+    difference(desired, live, manager).is_none()
 }
 
 /// True when [`Cluster::apply_status`](crate::Cluster::apply_status) of `desired` by `manager` would change nothing.
@@ -63,47 +62,110 @@ pub fn status_settled<K>(desired: &K, live: &K, manager: &str) -> bool
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    let owned = Owned::by(live.meta(), manager, Part::Status, &K::api_version(&()));
-    let Some(owned) = owned.and_then(|owned| owned.field("status")) else {
-        return false;
-    };
-    let (Some(said), live_status) = (status(desired), status(live)) else {
-        return false;
-    };
-    same_object(desired, live)
-        && holds(
-            &said,
-            live_status.as_ref(),
-            Some(owned),
-            Place::ROOT.inside("status"),
-        )
+    status_difference(desired, live, manager).is_none()
 }
 
-fn status(object: &impl Serialize) -> Option<Value> {
-    exchange::body(object).ok()?.as_object_mut()?.remove("status")
+/// Why `desired` is not [`settled`]; `None` when it is.
+pub fn difference<K>(desired: &K, live: &K, manager: &str) -> Option<Difference>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    compare(desired, live, manager).err()
+}
+
+/// Why the status of `desired` is not [settled](status_settled); `None` when it is.
+pub fn status_difference<K>(desired: &K, live: &K, manager: &str) -> Option<Difference>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    compare_status(desired, live, manager).err()
+}
+
+fn compare<K>(desired: &K, live: &K, manager: &str) -> Comparison
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    same_object(desired, live)?;
+    let owned = Owned::by(live.meta(), manager, Part::Main, &K::api_version(&()));
+    let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?;
+    let mut said = value(desired)?;
+    said.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind" | "status"));
+    if let Some(Value::Object(meta)) = said.get_mut("metadata") {
+        meta.retain(|field, _| !UNOWNED.contains(&field.as_str()));
+        if meta.is_empty() {
+            said.remove("metadata");
+        }
+    }
+    fields(&said, Some(&Value::Object(value(live)?)), Some(owned), Place::ROOT)
+}
+
+fn compare_status<K>(desired: &K, live: &K, manager: &str) -> Comparison
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    same_object(desired, live)?;
+    let owned = Owned::by(live.meta(), manager, Part::Status, &K::api_version(&()));
+    let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?.field("status");
+    let (said, live) = (value(desired)?.remove("status"), value(live)?.remove("status"));
+    let said = said.unwrap_or(Value::Null);
+    if said.is_null() {
+        if owned.is_some() {
+            return Err(Difference::new(NOT_SAID).in_field("status"));
+        }
+        return Ok(());
+    }
+    let place = Place::ROOT.inside("status");
+    holds(&said, live.as_ref(), owned, place).map_err(|difference| difference.in_field("status"))
+}
+
+fn value(object: &impl Serialize) -> Result<Map<String, Value>, Difference> {
+    match exchange::body(object) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        // The apply will say why.
+        _ => Err(Difference::new(UNKNOWN)),
+    }
 }
 
 /// The same name, and the same UID and `resourceVersion` where `desired` insists on one.
-fn same_object<K: Resource<DynamicType = ()>>(desired: &K, live: &K) -> bool {
+fn same_object<K: Resource<DynamicType = ()>>(desired: &K, live: &K) -> Comparison {
     let insists = |field: fn(&ObjectMeta) -> &Option<String>| {
         field(desired.meta()).is_none() || field(desired.meta()) == field(live.meta())
     };
-    ObjectId::of(desired) == ObjectId::of(live)
-        && insists(|meta| &meta.uid)
-        && insists(|meta| &meta.resource_version)
+    let is_same = ObjectId::of(desired) == ObjectId::of(live);
+    ensure!(is_same && insists(|meta| &meta.uid) && insists(|meta| &meta.resource_version), OTHER_OBJECT);
+    Ok(())
 }
 
 /// Whether this value is what we own, and stands in the object.
-fn holds(said: &Value, live: Option<&Value>, owned: Option<Owned<'_>>, place: Place<'_>) -> bool {
+fn holds(said: &Value, live: Option<&Value>, owned: Option<Owned<'_>>, place: Place<'_>) -> Comparison {
     let live = live.filter(|value| !value.is_null());
     match said {
-        Value::Null => live.is_none(),
+        Value::Null => ensure!(live.is_none(), VALUE),
         Value::Object(said) if said.is_empty() || owned.is_some_and(Owned::is_whole) => {
-            whole_object(said, live, owned, place)
+            whole_object(said, live, owned, place)?;
         }
-        Value::Object(said) => fields(said, live, owned, place),
-        Value::Array(said) => list(said, live, owned, place),
-        scalar => owned.is_some() && live.is_some_and(|live| same(scalar, live, place)),
+        Value::Object(said) => fields(said, live, owned, place)?,
+        Value::Array(said) => list(said, live, owned, place)?,
+        scalar => {
+            ensure!(owned.is_some(), NOT_OWNED);
+            let is_same = match live {
+                Some(live) => same::same(scalar, live, place),
+                // The server drops many a zero value, but not that it is ours. (Had somebody else removed a value, it
+                // would no longer be ours.)
+                None => is_zero(scalar),
+            };
+            ensure!(is_same, VALUE);
+        }
+    }
+    Ok(())
+}
+
+fn is_zero(scalar: &Value) -> bool {
+    match scalar {
+        Value::String(text) => text.is_empty(),
+        Value::Bool(is_set) => !is_set,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
@@ -113,16 +175,17 @@ fn whole_object(
     live: Option<&Value>,
     owned: Option<Owned<'_>>,
     place: Place<'_>,
-) -> bool {
-    if !owned.is_some_and(Owned::is_whole) {
-        return false;
-    }
-    match live {
-        Some(Value::Object(live)) => crate::same::objects(said, live, place),
+) -> Comparison {
+    ensure!(owned.is_some(), NOT_OWNED);
+    ensure!(owned.is_some_and(Owned::is_whole), NOT_SAID);
+    let is_same = match live {
+        Some(Value::Object(live)) => same::objects(said, live, place),
         // The server drops an empty map, but not that it is ours.
         None => said.is_empty(),
         Some(_) => false,
-    }
+    };
+    ensure!(is_same, VALUE);
+    Ok(())
 }
 
 /// An object whose fields are owned one by one.
@@ -131,50 +194,67 @@ fn fields(
     live: Option<&Value>,
     owned: Option<Owned<'_>>,
     place: Place<'_>,
-) -> bool {
-    let nothing_forgotten = owned.is_none_or(|owned| owned.fields_all(|field| said.contains_key(field)));
-    nothing_forgotten
-        && live.is_none_or(Value::is_object)
-        && said.iter().all(|(field, value)| {
-            let live = live.and_then(|live| live.get(field));
-            let owned = owned.and_then(|owned| owned.field(field));
-            holds(value, live, owned, place.inside(field))
-        })
+) -> Comparison {
+    ensure!(live.is_none_or(Value::is_object), VALUE);
+    if let Some(forgotten) = owned.and_then(|owned| owned.field_beyond(|field| said.contains_key(field))) {
+        return Err(Difference::new(NOT_SAID).in_field(forgotten));
+    }
+    for (field, value) in said {
+        let live = live.and_then(|live| live.get(field));
+        let owned = owned.and_then(|owned| owned.field(field));
+        holds(value, live, owned, place.inside(field)).map_err(|difference| difference.in_field(field))?;
+    }
+    Ok(())
 }
 
-fn list(said: &[Value], live: Option<&Value>, owned: Option<Owned<'_>>, place: Place<'_>) -> bool {
+fn list(said: &[Value], live: Option<&Value>, owned: Option<Owned<'_>>, place: Place<'_>) -> Comparison {
     let live = match live {
         Some(Value::Array(live)) => live.as_slice(),
         None => &[],
-        Some(_) => return false,
+        Some(_) => return Err(Difference::new(VALUE)),
     };
     if said.is_empty() {
-        return live.is_empty() && owned.is_none_or(Owned::is_whole);
+        ensure!(owned.is_none_or(Owned::is_whole), NOT_SAID);
+        ensure!(live.is_empty(), VALUE);
+        return Ok(());
     }
-    match owned.map(Owned::items) {
-        Some(Items::Whole) => crate::same::lists(said, live, place),
-        Some(Items::Values(values)) => {
-            values.len() == said.len()
-                && said.iter().all(|item| values.contains(item))
-                && in_order(said.iter().map(|item| live.iter().position(|live| live == item)))
-        }
-        Some(Items::Keyed(keyed)) => keyed_list(said, live, &keyed, place),
-        Some(Items::Unknown) | None => false,
+    match owned.ok_or_else(|| Difference::new(NOT_OWNED))?.items() {
+        Items::Whole => ensure!(same::lists(said, live, place), VALUE),
+        Items::Values(values) => set(said, live, &values)?,
+        Items::Keyed(keyed) => keyed_list(said, live, &keyed, place)?,
+        Items::Unknown => return Err(Difference::new(UNKNOWN)),
     }
+    Ok(())
 }
 
+/// A list whose items are owned by what they are.
+fn set(said: &[Value], live: &[Value], owned: &[Value]) -> Comparison {
+    ensure!(said.iter().all(|item| owned.contains(item)), NOT_OWNED);
+    ensure!(owned.len() == said.len(), NOT_SAID);
+    ensure!(in_order(said.iter().map(|item| live.iter().position(|live| live == item))), ORDER);
+    Ok(())
+}
+
+/// A list of objects whose items are owned by some of their fields.
 fn keyed_list(
     said: &[Value],
     live: &[Value],
-    keyed: &[(Map<String, Value>, Owned<'_>)],
+    owned: &[(Map<String, Value>, Owned<'_>)],
     place: Place<'_>,
-) -> bool {
-    let places = said.iter().map(|item| {
-        let (keys, owned) = keyed.iter().find(|(keys, _)| has_keys(item, keys))?;
-        let position = live.iter().position(|live| has_keys(live, keys))?;
-        holds(item, live.get(position), Some(*owned), place).then_some(position)
-    });
-    keyed.len() == said.len() && in_order(places)
+) -> Comparison {
+    let mut positions = Vec::with_capacity(said.len());
+    for (index, item) in said.iter().enumerate() {
+        let Some((keys, owned)) = owned.iter().find(|(keys, _)| has_keys(item, keys)) else {
+            return Err(Difference::new(NOT_OWNED).in_item(index.to_string()));
+        };
+        let position = live.iter().position(|live| has_keys(live, keys));
+        let live = position.and_then(|position| live.get(position));
+        holds(item, live, Some(*owned), place).map_err(|difference| difference.in_item(name(keys)))?;
+        positions.push(position);
+    }
+    ensure!(owned.len() == said.len(), NOT_SAID);
+    ensure!(in_order(positions.into_iter()), ORDER);
+    Ok(())
 }
 
 /// Every position is known and they rise: the server keeps the order in which a manager says its items.
@@ -195,4 +275,11 @@ fn has_keys(item: &Value, keys: &Map<String, Value>) -> bool {
         Some(value) => value == wanted,
         None => key != "protocol" || wanted == "TCP",
     })
+}
+
+/// What an item is called in a message: the values of its keys.
+fn name(keys: &Map<String, Value>) -> String {
+    let values: Vec<_> =
+        keys.values().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+    values.join(",")
 }

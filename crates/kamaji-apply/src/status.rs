@@ -4,7 +4,9 @@ use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::{Applied, Cluster, Error, ObjectId, cluster::Address, error::Failure, exchange, status_settled};
+use crate::{
+    Applied, Cluster, Error, ObjectId, cluster::Address, error::Failure, exchange, status_difference,
+};
 
 impl Cluster {
     /// Makes the status of `desired` true and returns what the server made of it, within 30 s.
@@ -16,14 +18,10 @@ impl Cluster {
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
         let object = ObjectId::of(desired);
-        let sent = async {
-            self.patch(&object, &body(desired, &object)?, Address::Status)
-                .await
-        };
-        let made = sent.await.map_err(|source| Error::ApplyStatus {
-            object: object.clone(),
-            source: Box::new(source),
-        })?;
+        let sent = async { self.patch(&object, &body(desired, &object)?, Address::Status).await };
+        let made = sent
+            .await
+            .map_err(|source| Error::ApplyStatus { object: object.clone(), source: Box::new(source) })?;
         tracing::debug!(%object, manager = self.manager, "applied status");
         Ok(made)
     }
@@ -37,13 +35,14 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
-        match live {
-            Some(live) if status_settled(desired, live, self.manager) => Ok(Applied::Unchanged(live)),
-            _ => self
-                .apply_status(desired)
-                .await
-                .map(|made| self.compared(live, made)),
-        }
+        let Some(before) = live else {
+            return self.apply_status(desired).await.map(|made| self.compared(None, made));
+        };
+        let Some(difference) = status_difference(desired, before, self.manager) else {
+            return Ok(Applied::Unchanged(before));
+        };
+        tracing::debug!(object = %ObjectId::of(desired), manager = self.manager, %difference, "differs");
+        self.apply_status(desired).await.map(|made| self.compared(live, made))
     }
 }
 
@@ -51,9 +50,7 @@ fn body<K>(desired: &K, object: &ObjectId) -> Result<Value, Failure>
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    let status = exchange::body(desired)?
-        .as_object_mut()
-        .and_then(|fields| fields.remove("status"));
+    let status = exchange::body(desired)?.as_object_mut().and_then(|fields| fields.remove("status"));
     let meta = desired.meta();
     let metadata: Map<String, Value> = [
         ("name", Some(object.name.as_str())),
