@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn the_charts_have_the_version_of_the_workspace() {
+        for chart in ["kamaji", "kamaji-crds"] {
+            let text = fs::read_to_string(workspace::path(&format!("charts/{chart}/Chart.yaml"))).unwrap();
+            let chart: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!([&chart["version"], &chart["appVersion"]], [workspace::VERSION; 2]);
+        }
+    }
+
+    #[test]
     fn a_stale_file_is_shown_by_its_first_difference() {
         assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
         assert_eq!(first_difference("a\nb\n", "a\nc\n").unwrap(), "line 2\n  - b\n  + c");
