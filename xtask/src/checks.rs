@@ -9,7 +9,7 @@ use crate::{
     cluster, command,
     install::{self, Source},
     kubectl, packages,
-    programs::{self, Program},
+    programs::{self, Program, Release},
     progress::Progress,
     workspace,
 };
@@ -63,7 +63,7 @@ fn all(cache: &Cache, progress: &Progress, extent: Extent) -> Result<()> {
         return Ok(());
     }
     packages::ensure(progress, packages::Need::Cluster)?;
-    programs::ensure(cache, progress, &needed_programs())?;
+    programs::ensure(cache, progress, &programs())?;
     INTEGRATION.run(progress)?;
     with_cluster(cache, progress, || {
         install::operator(cache, progress, &cluster::kubeconfig(cache), Source::Checkout)?;
@@ -74,7 +74,7 @@ fn all(cache: &Cache, progress: &Progress, extent: Extent) -> Result<()> {
 /// Does this on the local cluster, which ends afterwards, also on failure, unless it ran before.
 fn with_cluster(cache: &Cache, progress: &Progress, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let ran_before = cluster::is_up(cache)?;
-    let result = cluster::up(cache, progress).and_then(|()| work());
+    let result = cluster::up(cache, progress, &Release::ALL).and_then(|()| work());
     if ran_before {
         progress.line("the local cluster ran before, so it goes on; `cargo xtask cluster down` ends it");
         return result;
@@ -84,9 +84,10 @@ fn with_cluster(cache: &Cache, progress: &Progress, work: impl FnOnce() -> Resul
     result.and(ended)
 }
 
-fn needed_programs() -> Vec<Program> {
-    let mut programs = cluster::programs();
-    programs.extend([Program::Etcdctl, Program::Helm, kubectl::PROGRAM]);
+/// The upstream programs that the tests use.
+pub fn programs() -> Vec<Program> {
+    let mut programs = cluster::programs(&Release::ALL);
+    programs.extend([Program::Etcdctl, Program::Helm, Program::Kubeadm(Release::V1_35), kubectl::PROGRAM]);
     programs
 }
 

@@ -28,7 +28,7 @@ use crate::{
     cache::Cache,
     images,
     kubectl::{self, Kubectl},
-    programs::Program,
+    programs::{Program, Release},
 };
 
 /// The names of the cluster's programs, in the order in which they start.
@@ -42,9 +42,9 @@ const DAEMONS: [&str; 7] = [
     "kubelet",
 ];
 
-/// The programs that the cluster and its images are made of.
-pub fn programs() -> Vec<Program> {
-    let mut programs = images::upstream_programs();
+/// The programs that the cluster and its images are made of, for tenants of these releases.
+pub fn programs(tenants: &[Release]) -> Vec<Program> {
+    let mut programs = images::upstream_programs(tenants);
     programs.extend([
         Program::KubeApiserver(RELEASE),
         Program::KubeControllerManager(RELEASE),
@@ -127,6 +127,7 @@ fn require_root(verb: &str) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "the local cluster needs root to {verb} (interfaces, mounts, containers); run `sudo --preserve-env=PATH,HOME cargo xtask cluster {verb}`"
+        "the local cluster makes interfaces, mounts and containers, which only root may do; \
+         run `sudo --preserve-env=PATH,HOME cargo xtask cluster {verb}`"
     )
 }

@@ -39,35 +39,27 @@ pub struct Archive {
 }
 
 /// The programs that the images of [`upstream`] are made of.
-pub fn upstream_programs() -> Vec<Program> {
-    Release::ALL
-        .into_iter()
-        .flat_map(|release| {
-            [
-                Program::KubeApiserver(release),
-                Program::KubeControllerManager(release),
-                Program::KubeScheduler(release),
-            ]
-        })
-        .chain([Program::CoreDns, Program::Etcd, Program::Etcdctl])
-        .collect()
+pub fn upstream_programs(releases: &[Release]) -> Vec<Program> {
+    let shared = [Program::CoreDns, Program::Etcd, Program::Etcdctl];
+    releases.iter().flat_map(|release| control_planes(*release)).chain(shared).collect()
 }
 
-/// Every image that the local cluster serves apart from the operator's; the programs must have been built.
-pub fn upstream(cache: &Cache) -> Result<Vec<Image>> {
-    let mut images: Vec<Image> = Release::ALL
-        .into_iter()
-        .flat_map(|release| {
-            [
-                Program::KubeApiserver(release),
-                Program::KubeControllerManager(release),
-                Program::KubeScheduler(release),
-            ]
-        })
-        .map(|program| control_plane(cache, program))
-        .collect();
+/// The images that the local cluster serves for tenants of these releases; the programs must have been built.
+///
+/// The operator's own image is not among them, see [`operator`].
+pub fn upstream(cache: &Cache, releases: &[Release]) -> Result<Vec<Image>> {
+    let programs = releases.iter().flat_map(|release| control_planes(*release));
+    let mut images: Vec<Image> = programs.map(|program| control_plane(cache, program)).collect();
     images.extend([coredns(cache), etcd(cache), pause::image(cache)?, busybox()?]);
     Ok(images)
+}
+
+fn control_planes(release: Release) -> [Program; 3] {
+    [
+        Program::KubeApiserver(release),
+        Program::KubeControllerManager(release),
+        Program::KubeScheduler(release),
+    ]
 }
 
 /// The operator's image, from its static binary.

@@ -9,6 +9,7 @@ use xtask::{
     cache::Cache,
     checks::{self, Extent},
     cluster, generate,
+    programs::{self, Release},
     progress::Progress,
     quickstart,
 };
@@ -26,6 +27,8 @@ enum Task {
     /// The local management cluster.
     #[command(subcommand)]
     Cluster(ClusterTask),
+    /// Builds the upstream programs that the cluster and the tests use, as far as they are not there yet.
+    Programs,
     /// Sets everything up, creates a sample tenant and shows it answering.
     Quickstart {
         /// Use the cluster of this kubeconfig, with the operator's published image, instead of the local one.
@@ -76,6 +79,7 @@ fn run() -> Result<()> {
     let cache = Cache::of_this_user()?;
     match Arguments::parse().task {
         Task::Cluster(task) => run_cluster_task(&cache, task),
+        Task::Programs => programs::ensure(&cache, &Progress::default(), &checks::programs()),
         Task::Quickstart { kubeconfig } => quickstart::run(&cache, kubeconfig.as_deref()),
         Task::Test { quick: true } => checks::run(&cache, Extent::Hermetic),
         Task::Test { quick: false } => checks::run(&cache, Extent::Everything),
@@ -88,7 +92,7 @@ fn run_cluster_task(cache: &Cache, task: ClusterTask) -> Result<()> {
     let progress = Progress::default();
     match task {
         ClusterTask::Up => {
-            cluster::up(cache, &progress)?;
+            cluster::up(cache, &progress, &Release::ALL)?;
             progress.line("the local cluster is up");
             println!("\nkubeconfig: {0}\n  export KUBECONFIG={0}", cluster::kubeconfig(cache).display());
             Ok(())

@@ -17,7 +17,7 @@ use crate::{
     cluster,
     install::{self, Source},
     kubectl::{self, Kubectl},
-    programs,
+    programs::{self, Release},
     progress::Progress,
     wait, workspace,
 };
@@ -30,6 +30,9 @@ const NAMESPACE: &str = "tenants";
 
 /// The name that the sample gives its tenant.
 const TENANT: &str = "quickstart";
+
+/// The release that the sample asks for: only its images are made, because each release takes minutes to build.
+const RELEASE: Release = Release::V1_34;
 
 /// How long a tenant may take on a slow machine.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -67,7 +70,7 @@ fn all_steps(cache: &Cache, progress: &Progress, kubeconfig: Option<&Path>) -> R
 
 fn management_cluster(cache: &Cache, progress: &Progress, given: Option<&Path>) -> Result<(PathBuf, Source)> {
     let Some(file) = given else {
-        cluster::up(cache, progress)?;
+        cluster::up(cache, progress, &[RELEASE])?;
         return Ok((cluster::kubeconfig(cache), Source::Checkout));
     };
     ensure!(file.is_file(), "there is no kubeconfig {}", file.display());
@@ -161,6 +164,19 @@ Clean up:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sample_is_what_we_wait_for() {
+        let sample = fs::read_to_string(workspace::path(SAMPLE)).unwrap();
+        for line in [
+            "kind: TenantControlPlane".to_owned(),
+            format!("name: {TENANT}"),
+            format!("namespace: {NAMESPACE}"),
+            format!("version: {}", RELEASE.version()),
+        ] {
+            assert!(sample.lines().any(|found| found.trim() == line), "{SAMPLE} has no line {line:?}");
+        }
+    }
 
     #[test]
     fn the_next_steps_fit_the_cluster() {

@@ -3,12 +3,15 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{cache::Cache, programs::Release};
+use crate::{
+    cache::{Cache, write_atomically},
+    programs::Release,
+};
 
 /// The release that the management cluster runs.
 pub const RELEASE: Release = Release::V1_34;
@@ -73,8 +76,20 @@ impl Layout {
         Self { state: cache.cluster(), run: PathBuf::from("/run/kamaji-cluster") }
     }
 
-    /// Makes the folders.
-    pub fn create(&self) -> Result<()> {
+    /// Fails when the machine's local cluster is kept in another cache folder than this one.
+    pub(super) fn require_ours(&self) -> Result<()> {
+        let owner = fs::read_to_string(self.owner()).unwrap_or_default();
+        ensure!(
+            owner.is_empty() || Path::new(&owner) == self.state,
+            "this machine's local cluster is the one in {owner}, and there can be only one; \
+             end it with KAMAJI_CACHE set to the folder above that"
+        );
+        Ok(())
+    }
+
+    /// Makes the folders, and notes whose they are.
+    pub(super) fn create(&self) -> Result<()> {
+        self.require_ours()?;
         let length = self.state.as_os_str().len();
         ensure!(
             length <= LONGEST_STATE,
@@ -86,7 +101,12 @@ impl Layout {
         {
             fs::create_dir_all(&folder).with_context(|| format!("making the folder {}", folder.display()))?;
         }
-        Ok(())
+        write_atomically(&self.owner(), self.state.as_os_str().as_encoded_bytes())
+    }
+
+    /// The file that says which cache folder the cluster belongs to.
+    fn owner(&self) -> PathBuf {
+        self.run.join("owner")
     }
 
     /// The administrator's kubeconfig.
@@ -127,4 +147,21 @@ impl Layout {
 
 const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_belongs_to_one_cache() {
+        let folder = PathBuf::from(format!("/tmp/kamaji-xtask-layout-{}", std::process::id()));
+        let layout = |name: &str| Layout { state: folder.join(name), run: folder.join("run") };
+        layout("mine").require_ours().unwrap();
+        layout("mine").create().unwrap();
+        layout("mine").require_ours().unwrap();
+        let error = layout("yours").create().unwrap_err().to_string();
+        assert!(error.contains(&folder.join("mine").display().to_string()), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

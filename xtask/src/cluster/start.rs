@@ -1,6 +1,6 @@
 //! Starting the cluster, and repairing one that is not whole.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -16,7 +16,8 @@ use crate::{
     cache::Cache,
     command, images,
     kubectl::{Kubectl, has_condition},
-    packages, programs,
+    packages,
+    programs::{self, Release},
     progress::Progress,
     wait::{self, http_ok},
 };
@@ -26,14 +27,14 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 /// Makes the whole cluster run: programs built, images imported, node Ready, DNS answering.
 ///
-/// On a running cluster it only repairs what is missing.
-pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
+/// On a running cluster it only repairs what is missing. The images for tenants of these releases are there then.
+pub fn up(cache: &Cache, progress: &Progress, tenants: &[Release]) -> Result<()> {
     super::require_root("up")?;
     packages::ensure(progress, packages::Need::Cluster)?;
-    programs::ensure(cache, progress, &super::programs())?;
+    programs::ensure(cache, progress, &super::programs(tenants))?;
     let _lock = cache.lock("cluster")?;
     let archives = progress.step("packing images", || {
-        images::upstream(cache)?
+        images::upstream(cache, tenants)?
             .iter()
             .map(|image| images::ensure_archive(cache, image))
             .collect::<Result<Vec<_>>>()
@@ -42,6 +43,7 @@ pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
     layout.create()?;
     let mut start = Start {
         cache,
+        ensured: BTreeSet::new(),
         state: State::read(&layout)?,
         kubectl: Kubectl::new(cache, &layout.kubeconfig()),
         layout,
@@ -57,6 +59,8 @@ pub fn up(cache: &Cache, progress: &Progress) -> Result<()> {
 /// A start in progress.
 struct Start<'a> {
     cache: &'a Cache,
+    /// The programs that should run by now; others may not run yet, or not any more.
+    ensured: BTreeSet<&'static str>,
     layout: Layout,
     state: State,
     kubectl: Kubectl,
@@ -116,6 +120,7 @@ impl Start<'_> {
 
     /// Starts the program unless it runs as wanted already.
     fn ensure_running(&mut self, daemon: &Daemon) -> Result<()> {
+        self.ensured.insert(daemon.name);
         let digest = daemon.digest();
         let recorded = self.state.processes.get(daemon.name);
         match (decide(recorded, process::is_alive, &digest), recorded) {
@@ -134,12 +139,14 @@ impl Start<'_> {
             if holds() {
                 return Ok(Some(()));
             }
-            match self.state.processes.keys().find(|name| !is_running(&self.state, name)) {
+            match self.ensured.iter().find(|name| !is_running(&self.state, name)) {
                 Some(dead) => bail!("{dead} has ended while we waited for {what}; {}", self.last_words(dead)),
                 None => Ok(None),
             }
         })
-        .with_context(|| format!("the logs are in {}", self.layout.logs().display()))
+        .with_context(|| {
+            format!("the cluster did not come up; its logs are in {}", self.layout.logs().display())
+        })
     }
 
     fn last_words(&self, name: &str) -> String {

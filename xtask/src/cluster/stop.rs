@@ -18,6 +18,7 @@ pub fn down(cache: &Cache, progress: &Progress) -> Result<()> {
     super::require_root("down")?;
     let _lock = cache.lock("cluster")?;
     let layout = Layout::of(cache);
+    layout.require_ours()?;
     if !layout.state.exists() && !layout.run.exists() {
         progress.line("there is no local cluster");
         return Ok(());
