@@ -1,8 +1,14 @@
 //! The writer against a real API server.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is what it is for")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 
 #[path = "api_apply/adoption.rs"]
 mod adoption;
+#[path = "api_apply/custom.rs"]
+mod custom;
 #[path = "api_apply/deletion.rs"]
 mod deletion;
 #[path = "api_apply/errors.rs"]

@@ -149,6 +149,15 @@ mod tests {
         assert!(matches!(failure, Failure::TooLarge { .. }), "{failure:?}");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_deadline() {
+        let service =
+            tower::service_fn(|_: Request<Body>| std::future::pending::<std::io::Result<Response<Body>>>());
+        let client = Client::new(service, "default");
+        let failure = read_object::<Secret>(&client, Request::default(), READ_DEADLINE).await.unwrap_err();
+        assert!(matches!(failure, Failure::Deadline(READ_DEADLINE)), "{failure:?}");
+    }
+
     async fn ask(answer: String) -> Failure {
         let service = tower::service_fn(move |_: Request<Body>| {
             let answer = answer.clone();
