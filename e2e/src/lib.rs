@@ -1,1 +1,5 @@
 //! Real etcd and kube-apiserver, and whole tenants, for tests.
+
+pub mod api_server;
+pub mod cut;
+pub mod etcd;

@@ -99,6 +99,14 @@ pub enum Error {
         /// What is not ours.
         what: Foreign,
     },
+    /// A tenant's certificate opens more than its own data.
+    #[error(
+        "user {user} reads keys that are not its own; check that authentication is on, and the roles of that user"
+    )]
+    NotConfined {
+        /// The user.
+        user: User,
+    },
     /// No answer came within the deadline.
     #[error("no answer within {after:?} to: {doing}")]
     Timeout {
@@ -195,6 +203,7 @@ impl Error {
             Self::NoQuorum { .. } => "NoQuorum",
             Self::Corrupt => "Corrupt",
             Self::Foreign { .. } => "ForeignObject",
+            Self::NotConfined { .. } => "NotConfined",
             Self::Timeout { .. } => "Timeout",
             Self::Contended { .. } => "Contended",
             Self::Refused { .. } => "Refused",
@@ -256,6 +265,7 @@ mod tests {
             Error::NoQuorum { doing: doing(), source: cause() },
             Error::Corrupt,
             Error::Foreign { what: Foreign::UnmarkedUser(User::parse("x").expect("plain")) },
+            Error::NotConfined { user: User::parse("x").expect("plain") },
             Error::Timeout { doing: doing(), after: Duration::from_secs(10) },
             Error::Contended { doing: doing(), rounds: 32 },
             Error::Refused { doing: doing(), source: cause() },

@@ -4,7 +4,9 @@
 //! etcd cannot mark users and roles, so their owner is written below `/_kamaji/`, where no tenant's range reaches, and
 //! before they are made.
 
+mod confinement;
 mod connection;
+mod initialise;
 mod keys;
 mod mark;
 mod member;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use etcd_client::GetOptions;
 
 use crate::account::Account;
-use crate::config::{Endpoint, Settings};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::etcd::connection::{Connection, Failure, Patience};
 use crate::etcd::mark::Mark;
@@ -38,13 +40,13 @@ const PAGE: i64 = 1_000;
 #[derive(Clone)]
 pub struct Etcd {
     connection: Arc<Connection>,
-    endpoints: Vec<Endpoint>,
+    settings: Arc<Settings>,
 }
 
 impl Etcd {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         let connection = Arc::new(Connection::new(&settings)?);
-        Ok(Self { connection, endpoints: settings.endpoints })
+        Ok(Self { connection, settings: Arc::new(settings) })
     }
 
     pub(crate) async fn check(&self) -> Result<Health, Error> {
@@ -63,6 +65,10 @@ impl Etcd {
         })
     }
 
+    pub(crate) async fn initialise(&self) -> Result<bool, Error> {
+        initialise::initialise(&self.connection).await
+    }
+
     pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
         self.step(account, |observed| plan::ensure(account, observed).map_err(|what| Error::Foreign { what }))
             .await
@@ -78,6 +84,15 @@ impl Etcd {
             Ok(steps)
         })
         .await
+    }
+
+    pub(crate) async fn prove_confined(
+        &self,
+        account: &Account,
+        certificate: &[u8],
+        key: &[u8],
+    ) -> Result<(), Error> {
+        confinement::prove(&self.settings, account, certificate, key).await
     }
 
     pub(crate) async fn audit(&self) -> Result<Vec<Marker>, Error> {
@@ -162,6 +177,6 @@ fn is_settled_by_another_look(refusal: Refusal) -> bool {
 
 impl fmt::Debug for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Etcd").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("Etcd").field("endpoints", &self.settings.endpoints).finish_non_exhaustive()
     }
 }

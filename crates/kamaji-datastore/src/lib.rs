@@ -1,4 +1,83 @@
 //! Makes the account of one tenant exist or vanish in a shared datastore.
+//!
+//! Many Kubernetes control planes can share one etcd if each API server has a user of its own that reaches its own keys
+//! and nothing else. This crate makes such accounts, keeps them as they should be, and removes them without a trace. It
+//! knows nothing of Kubernetes: a controller of any kind can use it.
+//!
+//! # Use
+//! Reach the datastore once, keep the [`Store`](store::Store) and clone it freely: all clones share one connection, made
+//! when it is first needed and made anew, at another member, when it fails.
+//!
+//! ```no_run
+//! use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
+//! use kamaji_datastore::config::{Endpoint, Settings, Tls};
+//! use kamaji_datastore::error::Error;
+//! use kamaji_datastore::store::Store;
+//!
+//! # struct Widget { uid: String, deleted: bool, was_set_up: bool }
+//! # struct Secrets { ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8> }
+//! fn reach(secrets: Secrets) -> Result<Store, Error> {
+//!     Store::etcd(Settings {
+//!         endpoints: vec![Endpoint::parse("etcd-0.etcd:2379")?, Endpoint::parse("etcd-1.etcd:2379")?],
+//!         // The identity of an etcd user with the role `root`.
+//!         tls: Some(Tls { ca_pem: secrets.ca, client: Some((secrets.certificate, secrets.key.into())) }),
+//!         ..Settings::default()
+//!     })
+//! }
+//!
+//! /// One pass of a controller. Whatever happens in it, and wherever it is cut off, the next one goes on from there.
+//! async fn reconcile(widget: &Widget, store: &Store) -> Result<(), Error> {
+//!     let account = Account {
+//!         // Write both names, and a finalizer, to the widget before the first pass gets here: a widget that is deleted
+//!         // in the middle of it must still know what to remove.
+//!         schema: Schema::parse(&widget.uid)?,
+//!         user: User::parse(&widget.uid)?,
+//!         owner: Owner::parse(&widget.uid)?,
+//!         standing: if widget.was_set_up { Standing::Recorded } else { Standing::Claimed },
+//!     };
+//!     if widget.deleted {
+//!         return store.remove(&account).await;
+//!     }
+//!     let ensured = store.ensure(&account).await?;
+//!     if ensured.changed() {
+//!         println!("set up: {:?}", ensured.changes);
+//!     }
+//!     Ok(())
+//! }
+//!
+//! /// What to tell people when a pass fails: a word of a closed set, and a sentence that says what to do.
+//! fn condition(error: &Error) -> (&'static str, String) {
+//!     (error.reason(), error.to_string())
+//! }
+//! ```
+//!
+//! The API server then gets a client certificate whose common name is the user, signed by the authority that etcd trusts
+//! for clients, and the flags `--etcd-prefix=/<schema>` and `--etcd-compaction-interval=0`.
+//!
+//! # What is there afterwards
+//! | in etcd | what |
+//! |---|---|
+//! | user `<user>` | without a password: it is known by its certificate; has the role `<schema>` and no other |
+//! | role `<schema>` | may read and write from `/<schema>/` up to and without `/<schema>0`, and nothing else |
+//! | key `/_kamaji/owners/<schema>` | the mark: `{"owner": "<uid>", "user": "<user>"}` |
+//! | key `/_kamaji/users/<user>` | the mark: `{"owner": "<uid>", "schema": "<schema>"}` |
+//!
+//! # Whose it is
+//! The marks are put first, both in one transaction, and removed last. What bears a mark of the account is the account's
+//! own, and is completed or repaired from whatever state it is found in. Everything else of the same name is foreign: it is
+//! never altered, granted on or deleted, and [`ensure`](store::Store::ensure) fails with
+//! [`Error::Foreign`](error::Error::Foreign). The one exception is [`Standing::Recorded`](account::Standing::Recorded), for
+//! accounts that an operator without marks has made: they are marked, if they look as that operator leaves them.
+//!
+//! [`audit`](store::Store::audit) lists the marks, so that accounts can be found whose owner is no more.
+//!
+//! # What etcd itself leaves open
+//! Any user may compact the history of all keys, and may fill the database for all. Neither shows or changes another's
+//! data: the first makes watches start over, the second is told as [`Error::NoSpace`](error::Error::NoSpace). An
+//! administrator of etcd can do everything.
+//!
+//! # Features
+//! `etcd` (default) is the etcd driver; its build needs `protoc`.
 
 #[cfg(not(feature = "etcd"))]
 compile_error!("choose at least one kind of datastore: the feature `etcd`");

@@ -126,6 +126,14 @@ impl Store {
         }
     }
 
+    /// A new datastore is ready for tenants: whoever asks must say who they are. True if something had to be done.
+    pub async fn initialise(&self) -> Result<bool, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.initialise().await,
+        }
+    }
+
     /// The account exists, can reach its own data, and nothing else.
     ///
     /// # Errors
@@ -169,6 +177,25 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.remove_step(account).await,
+        }
+    }
+
+    /// Whoever shows this client certificate reads the account's data, and is denied everyone else's.
+    ///
+    /// A tenant's own view of its datastore, over a connection of its own: worth asking once a tenant has its
+    /// certificate, for it does not rest on anything that we believe of users and roles.
+    ///
+    /// # Errors
+    /// [`Error::NotConfined`] if it reads more than its own, [`Error::Refused`] if it does not even read that.
+    pub async fn prove_confined(
+        &self,
+        account: &Account,
+        certificate_pem: &[u8],
+        key_pem: &[u8],
+    ) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.prove_confined(account, certificate_pem, key_pem).await,
         }
     }
 
