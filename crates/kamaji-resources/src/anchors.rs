@@ -111,6 +111,21 @@ pub fn create(tenant: &TenantId, child: Child, now: Timestamp) -> Result<Secret,
     })
 }
 
+/// An anchor that is there, with the labels, the owner and the keys that it should have. Its data is never changed, but
+/// what the Cluster API provider needs is added.
+pub fn kept(tenant: &TenantId, child: Child, held: &Secret) -> Secret {
+    let mut data = held.data.clone().unwrap_or_default();
+    for (copy, original) in [("tls.crt", "ca.crt"), ("tls.key", "ca.key")] {
+        if let Some(value) = data.get(original).filter(|_| child == Child::Ca).cloned() {
+            data.insert(copy.into(), value);
+        }
+    }
+    let mut secret = secret::with_data(tenant, child, data, held.type_.clone());
+    // The status may remember no other one.
+    secret::keep_foreign_checksum(&mut secret, held);
+    secret
+}
+
 /// The keys of the Secret that the Cluster API provider copies: `tls.*` repeats `ca.*`.
 fn authority_data(ca: &Authority) -> [(&'static str, &str); 4] {
     let (certificate, key) = (ca.certificate().pem(), ca.key().pem());

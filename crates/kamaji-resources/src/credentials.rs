@@ -1,10 +1,11 @@
 //! The certificates and kubeconfigs that follow from a tenant's anchors, and when they must be renewed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kamaji_api::{Child, Tenant, labels};
+use kamaji_api::{Child, Tenant};
 use kamaji_pki::verdict::{self, Held, Reissue, Wanted};
 use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
 
@@ -220,30 +221,38 @@ impl Renewals<'_> {
     fn kubeconfigs(&mut self, child: Child) -> Result<Secret, Error> {
         let mut files = Vec::new();
         for identity in identities(child) {
-            let pair = self.client_pair(child, identity)?;
             for (file, server) in identity.files {
-                let text = self
-                    .kubeconfig(identity.user, *server, &pair)
-                    .to_yaml()
-                    .map_err(|source| Error::Encode { child, source: Box::new(source) })?;
-                files.push((*file, text));
+                files.push((*file, self.kubeconfig_text(child, identity, file, *server)?));
             }
         }
         let data: Vec<(&str, &str)> = files.iter().map(|(file, text)| (*file, text.as_str())).collect();
         Ok(self.finish(child, secret::build(&self.tenant.id, child, &data)))
     }
 
-    fn client_pair(&mut self, child: Child, identity: &Identity) -> Result<Pair, Error> {
+    fn kubeconfig_text(
+        &mut self,
+        child: Child,
+        identity: &Identity,
+        file: &str,
+        server: Server,
+    ) -> Result<String, Error> {
+        let held = self.held.get(&child).and_then(|secret| secret::value(secret, file));
+        let pair = self.client_pair(child, identity, held)?;
+        self.kubeconfig(identity.user, server, &pair)
+            .to_yaml_or(held)
+            .map_err(|source| Error::Encode { child, source: Box::new(source) })
+    }
+
+    fn client_pair(&mut self, child: Child, identity: &Identity, text: Option<&[u8]>) -> Result<Pair, Error> {
         let secret = self.held.get(&child);
-        let file = secret.and_then(|secret| {
-            let (file, _) = identity.files.first()?;
-            Kubeconfig::from_yaml(secret::value(secret, file)?)
-        });
-        let held = file.as_ref().map(|file| Held {
-            certificate: file.certificate.as_bytes(),
-            key: file.key.as_bytes(),
-            requested: secret.is_some_and(|secret| secret::is_rotation_requested(secret)),
-        });
+        let requested = secret.is_some_and(|secret| secret::is_rotation_requested(secret));
+        let file = text.and_then(Kubeconfig::from_yaml);
+        let held = match (&file, text) {
+            (Some(file), _) => Some((file.certificate.as_bytes(), file.key.as_bytes())),
+            // What is there and is no kubeconfig is no certificate either: unreadable, not missing.
+            (None, text) => text.map(|text| (text, text)),
+        };
+        let held = held.map(|(certificate, key)| Held { certificate, key, requested });
         self.pair(child, held.as_ref(), &client(identity.user, identity.groups), &self.anchors.ca)
     }
 
@@ -278,21 +287,14 @@ impl Renewals<'_> {
         };
         let renewal = verdict::renew(held, &wanted, authority, self.clock.now)
             .map_err(|source| Error::Issue { child, source })?;
-        self.reissued.extend(renewal.reason.map(|reason| (child, reason)));
+        let news = renewal.reason.map(|reason| (child, reason));
+        self.reissued.extend(news.filter(|news| !self.reissued.contains(news)));
         self.deadline =
             self.deadline.min(verdict::deadline(renewal.pair.certificate(), self.clock.renew_before));
         Ok(renewal.pair)
     }
 
-    /// The rotation annotation is kept; an empty one, which asked for rotation, becomes the time of it.
-    fn finish(&self, child: Child, mut secret: Secret) -> Secret {
-        let asked =
-            self.held.get(&child).and_then(|held| held.metadata.annotations.as_ref()?.get(labels::ROTATE));
-        if asked.is_some_and(String::is_empty) {
-            let annotations = secret.metadata.annotations.get_or_insert_default();
-            annotations
-                .insert(labels::ROTATE.into(), self.clock.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        }
-        secret
+    fn finish(&self, child: Child, secret: Secret) -> Secret {
+        secret::renewed(secret, self.held.get(&child).map(Arc::as_ref), self.clock.now)
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// A kubeconfig with one cluster, one user and one context.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,8 +36,36 @@ impl std::fmt::Debug for Kubeconfig {
 impl Kubeconfig {
     /// The file, in YAML.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(&self.file())
+    }
+
+    /// The file, in YAML: `held` to the byte if it says the same, whoever wrote it.
+    pub fn to_yaml_or(&self, held: Option<&[u8]>) -> Result<String, serde_saphyr::ser::Error> {
+        match held.and_then(|text| std::str::from_utf8(text).ok()).filter(|text| self.is_said_by(text)) {
+            Some(text) => Ok(text.to_owned()),
+            None => self.to_yaml(),
+        }
+    }
+
+    /// Nothing less and nothing more: a file that stays must not name a proxy, a command or a second server.
+    fn is_said_by(&self, text: &str) -> bool {
+        let (Ok(mut said), Ok(ours)) =
+            (serde_saphyr::from_str::<Value>(text), serde_json::to_value(self.file()))
+        else {
+            return false;
+        };
+        // client-go wrote this field, empty, for many years.
+        if let Some(fields) =
+            said.as_object_mut().filter(|fields| fields.get("preferences") == Some(&json!({})))
+        {
+            fields.remove("preferences");
+        }
+        said == ours
+    }
+
+    fn file(&self) -> File {
         let context = format!("{}@{}", self.user, self.cluster);
-        serde_saphyr::to_string(&File {
+        File {
             api_version: "v1".into(),
             kind: "Config".into(),
             clusters: vec![NamedCluster {
@@ -58,7 +87,7 @@ impl Kubeconfig {
                     client_key_data: encoded(&self.key),
                 },
             }],
-        })
+        }
     }
 
     /// Reads a file of the shape that [`Kubeconfig::to_yaml`] writes; anything else is `None`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,12 +19,49 @@ pub type HeldSecrets = BTreeMap<Child, Arc<Secret>>;
 pub(crate) fn build(tenant: &TenantId, child: Child, data: &[(&str, &str)]) -> Secret {
     let data =
         data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
+    with_data(tenant, child, data, Some("Opaque".into()))
+}
+
+/// A Secret with this data, and its checksum as an annotation. The type of a Secret that is there cannot be changed.
+pub(crate) fn with_data(
+    tenant: &TenantId,
+    child: Child,
+    data: BTreeMap<String, ByteString>,
+    type_: Option<String>,
+) -> Secret {
     let annotations = BTreeMap::from([(labels::CHECKSUM.to_owned(), checksum::of_data(&data))]);
     Secret {
         metadata: ObjectMeta { annotations: Some(annotations), ..object::metadata(tenant, child) },
-        type_: Some("Opaque".into()),
+        type_,
         data: Some(data),
         ..Secret::default()
+    }
+}
+
+/// `secret` with what must outlast a renewal of the one that is `held`.
+///
+/// The time of the last rotation stays, and a request for one becomes the time of it. A checksum of the Go operator's stays
+/// as long as the data does: it tells who made them, see [`policy`].
+pub(crate) fn renewed(mut secret: Secret, held: Option<&Secret>, now: Timestamp) -> Secret {
+    let Some(held) = held else { return secret };
+    if secret.data == held.data {
+        keep_foreign_checksum(&mut secret, held);
+    }
+    if let Some(rotated) = annotation(held, labels::ROTATE) {
+        let time = if rotated.is_empty() {
+            now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        } else {
+            rotated.to_owned()
+        };
+        secret.metadata.annotations.get_or_insert_default().insert(labels::ROTATE.into(), time);
+    }
+    secret
+}
+
+/// The annotation stays where it is not one of ours.
+pub(crate) fn keep_foreign_checksum(secret: &mut Secret, held: &Secret) {
+    if let Some(sum) = annotation(held, labels::CHECKSUM).filter(|sum| sum.len() != checksum::DIGITS) {
+        secret.metadata.annotations.get_or_insert_default().insert(labels::CHECKSUM.into(), sum.to_owned());
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Facts {
     pub checksums: BTreeMap<Child, String>,
     /// What was found about each concern that was reached.
     pub findings: BTreeMap<Concern, Finding>,
+    /// What stopped the pass before it reached every concern.
+    pub problem: Option<Finding>,
 }
 
 impl Facts {
@@ -102,7 +104,11 @@ fn summary(tenant: &Tenant, facts: &Facts) -> Finding {
         match facts.findings.get(&concern) {
             Some(finding) if finding.holds => {}
             Some(finding) => return finding.clone(),
-            None => return Finding::fails("Progressing", format!("not there yet: {}", concern.as_str())),
+            None => {
+                let progressing =
+                    || Finding::fails("Progressing", format!("not there yet: {}", concern.as_str()));
+                return facts.problem.clone().unwrap_or_else(progressing);
+            }
         }
     }
     Finding::holds("Ready", format!("Kubernetes {} runs and answers", tenant.version))

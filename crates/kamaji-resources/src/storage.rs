@@ -1,9 +1,11 @@
 //! A tenant's place in its datastore, as its control plane sees it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::Driver;
-use kamaji_api::{Child, Tenant};
+use kamaji_api::{Child, Tenant, labels};
 use kamaji_pki::verdict::{self, Reissue, Wanted};
 use kamaji_pki::{Authority, Certificate};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -74,7 +76,11 @@ impl StorageCredentials {
         Ok(Self {
             config: config_secret(tenant, storage, held)?,
             deadline: verdict::deadline(certificate, clock.renew_before),
-            certificate: secret::build(&tenant.id, child, &data),
+            certificate: secret::renewed(
+                secret::build(&tenant.id, child, &data),
+                held.get(&child).map(Arc::as_ref),
+                clock.now,
+            ),
             reissued: renewal.reason,
         })
     }
@@ -105,7 +111,9 @@ fn config_secret(tenant: &Tenant, storage: &Storage, held: &HeldSecrets) -> Resu
         ("DB_USER", storage.user.as_str()),
         ("DB_PASSWORD", password.as_str()),
     ];
-    Ok(secret::build(&tenant.id, child, &data))
+    let mut secret = secret::build(&tenant.id, child, &data);
+    secret.metadata.finalizers = Some(vec![labels::DATASTORE_SECRET_FINALIZER.into()]);
+    Ok(secret)
 }
 
 /// Hexadecimal, so that no place that takes a password needs to quote it.
