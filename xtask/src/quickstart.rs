@@ -82,8 +82,6 @@ fn create_tenant(kubectl: &Kubectl) -> Result<()> {
     let path = workspace::path(SAMPLE);
     let sample =
         fs::read_to_string(&path).with_context(|| format!("reading the sample {}", path.display()))?;
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
-    kubectl.apply(&namespace.to_string())?;
     wait::until("the operator's admission to answer", Duration::from_secs(30), || {
         match kubectl.apply(&sample) {
             Ok(_) => Ok(Some(())),
