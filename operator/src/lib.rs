@@ -1,1 +1,38 @@
 //! The Kamaji operator: observes, calls the libraries in order, supervises tenants, serves metrics.
+//!
+//! Everything that decides is in the libraries below; what is here awaits. The program is [`run`]; another program, or a
+//! test, runs the controllers with a client of its own through [`manage`].
+
+mod backoff;
+mod cache;
+mod cli;
+mod clock;
+mod context;
+mod controllers;
+mod converge;
+mod dismantle;
+mod error;
+mod etcd_init;
+mod http;
+mod lease;
+mod logging;
+mod manager;
+mod metrics;
+mod place;
+mod stores;
+mod tenants;
+mod world;
+
+pub use cli::{Cli, Command, Encoder, EtcdInitArgs, ManagerArgs};
+pub use context::{FIELD_MANAGER, Settings};
+pub use manager::{Options, manage};
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    // Another provider cannot have been installed: this is the first thing that the program does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.command {
+        Command::Manager(args) => manager::run(*args).await,
+        Command::EtcdInit(args) => etcd_init::run(args).await,
+    }
+}

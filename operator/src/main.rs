@@ -1,3 +1,9 @@
-//! The `kamaji` program.
+//! The `kamaji` program: see `kamaji --help`.
 
-fn main() {}
+use clap::Parser;
+use kamaji_operator::{Cli, run};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    run(Cli::parse()).await
+}

@@ -1,0 +1,168 @@
+//! What the watches have seen, and what we have written since.
+//!
+//! A pass that follows a write must not work from a cache that has not seen it yet, or it would write again.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+/// The newest known state of every object of one kind that a watch selects.
+pub(crate) struct Cache<K: Lookup + 'static>
+where
+    K::DynamicType: Eq + Hash,
+{
+    seen: Store<K>,
+    written: Arc<Mutex<HashMap<ObjectRef<K>, Arc<K>>>>,
+}
+
+impl<K: Lookup + Clone + 'static> Clone for Cache<K>
+where
+    K::DynamicType: Eq + Hash + Clone,
+{
+    fn clone(&self) -> Self {
+        Self { seen: self.seen.clone(), written: Arc::clone(&self.written) }
+    }
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    /// The cache, and the stream of objects that changed or went, which must be polled to fill it.
+    pub(crate) fn watch(
+        api: Api<K>,
+        config: watcher::Config,
+    ) -> (Self, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static) {
+        let writer = Writer::<K>::new(());
+        let cache = Self { seen: writer.as_reader(), written: Arc::default() };
+        let memory = cache.clone();
+        let mut writer = writer;
+        let changes = watcher(api, config)
+            .default_backoff()
+            .inspect(move |event| {
+                if let Ok(event) = event {
+                    writer.apply_watcher_event(event);
+                    memory.forget(event);
+                }
+            })
+            .touched_objects();
+        (cache, changes)
+    }
+
+    /// The store that the watch fills.
+    pub(crate) fn seen(&self) -> Store<K> {
+        self.seen.clone()
+    }
+
+    /// The newest known state of an object.
+    pub(crate) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
+        let seen = self.seen.get(key);
+        let mut written = self.written();
+        let Some(ours) = written.get(key) else { return seen };
+        if seen.as_ref().is_some_and(|seen| version(seen.as_ref()) >= version(ours.as_ref())) {
+            written.remove(key);
+            return seen;
+        }
+        Some(Arc::clone(ours))
+    }
+
+    /// Remembers what a write of ours made of an object, until the watch has seen it too.
+    pub(crate) fn wrote(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        self.written().insert(ObjectRef::from_obj(object.as_ref()), Arc::clone(&object));
+        object
+    }
+
+    /// Every object that the watch has seen.
+    pub(crate) fn all(&self) -> Vec<Arc<K>> {
+        self.seen.state()
+    }
+
+    /// Waits for the first complete list.
+    pub(crate) async fn ready(&self) -> bool {
+        self.seen.wait_until_ready().await.is_ok()
+    }
+
+    /// What is gone, or may have gone while the watch was away, is not remembered.
+    fn forget(&self, event: &watcher::Event<K>) {
+        match event {
+            watcher::Event::Delete(gone) => {
+                let key = ObjectRef::from_obj(gone);
+                let mut written = self.written();
+                if written.get(&key).is_some_and(|ours| version(ours.as_ref()) <= version(gone)) {
+                    written.remove(&key);
+                }
+            }
+            watcher::Event::InitDone => self.written().clear(),
+            _ => {}
+        }
+    }
+
+    fn written(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectRef<K>, Arc<K>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Versions of one object are comparable as numbers (Kubernetes KEP-5504).
+fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+
+    use super::*;
+
+    fn secret(version: &str) -> Secret {
+        let mut secret = Secret::default();
+        secret.metadata.name = Some("a".into());
+        secret.metadata.namespace = Some("ns".into());
+        secret.metadata.resource_version = Some(version.into());
+        secret
+    }
+
+    fn cache() -> (Cache<Secret>, Writer<Secret>) {
+        let writer = Writer::new(());
+        (Cache { seen: writer.as_reader(), written: Arc::default() }, writer)
+    }
+
+    fn newest(cache: &Cache<Secret>) -> Option<String> {
+        cache.get(&ObjectRef::from_obj(&secret("1")))?.metadata.resource_version.clone()
+    }
+
+    #[test]
+    fn a_write_counts_until_the_watch_has_caught_up() {
+        let (cache, mut writer) = cache();
+        cache.wrote(secret("9"));
+        writer.apply_watcher_event(&watcher::Event::Apply(secret("5")));
+        assert_eq!(newest(&cache).as_deref(), Some("9"));
+        writer.apply_watcher_event(&watcher::Event::Apply(secret("10")));
+        assert_eq!(newest(&cache).as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn what_was_deleted_after_our_write_is_gone() {
+        let (cache, _writer) = cache();
+        cache.wrote(secret("9"));
+        cache.forget(&watcher::Event::Delete(secret("8")));
+        assert_eq!(newest(&cache).as_deref(), Some("9"));
+        cache.forget(&watcher::Event::Delete(secret("12")));
+        assert_eq!(newest(&cache), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! The command line, with the flags of the Go operator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs the control planes of many Kubernetes clusters as Pods in this one.
+#[derive(Debug, Parser)]
+#[command(name = "kamaji", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Manager(Box<ManagerArgs>),
+    /// Make a new etcd ready to be a `DataStore`: add the user and role root and turn authentication on.
+    EtcdInit(EtcdInitArgs),
+}
+
+/// Flags of `kamaji manager`.
+#[derive(Clone, Debug, Args)]
+pub struct ManagerArgs {
+    /// Address that metrics are served on, `[host]:port`; 0 turns them off.
+    #[arg(long, default_value = ":8080", value_parser = bind_address)]
+    pub metrics_bind_address: BindAddress,
+    /// Address that /healthz and /readyz are served on, `[host]:port`.
+    #[arg(long, default_value = ":8081", value_parser = bind_address)]
+    pub health_probe_bind_address: BindAddress,
+    /// Act only while holding the Lease, so that several replicas never act at once.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: bool,
+    /// DataStore of tenant control planes that name none.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub datastore: String,
+    /// How many tenant control planes are worked on at the same time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_concurrent_tcp_reconciles: u16,
+    /// Namespace of the operator, where its Lease is.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub pod_namespace: String,
+    /// Longest time that one pass over a tenant control plane may take, such as 30s or 1m30s.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub controller_reconcile_timeout: Duration,
+    /// How often every object is looked at again although nothing happened, such as 10h.
+    #[arg(long, default_value = "10h", value_parser = duration)]
+    pub cache_resync_period: Duration,
+    /// How long before its end a certificate is renewed, such as 24h or 168h; at least 24h.
+    #[arg(long, default_value = "24h", value_parser = renewal_window)]
+    pub certificate_expiration_deadline: Duration,
+    /// Lowest level that is logged: error, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    pub zap_log_level: String,
+    /// Form of the log lines.
+    #[arg(long, default_value = "json")]
+    pub zap_encoder: Encoder,
+    /// Flags of the Go operator that have nothing to set here.
+    #[command(flatten)]
+    pub accepted: AcceptedArgs,
+}
+
+/// Flags that are accepted so that existing manifests keep working; each one that is given is named in the log.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Accepted for the sake of existing manifests, without effect")]
+pub struct AcceptedArgs {
+    /// No profiler is served.
+    #[arg(long)]
+    pub pprof_bind_address: Option<String>,
+    /// Nothing is written to disk.
+    #[arg(long)]
+    pub tmp_directory: Option<PathBuf>,
+    /// kine is not run by this version.
+    #[arg(long)]
+    pub kine_image: Option<String>,
+    /// Data is not migrated by this version.
+    #[arg(long)]
+    pub migrate_image: Option<String>,
+    /// No webhook is served by this version.
+    #[arg(long)]
+    pub webhook_service_name: Option<String>,
+    /// No webhook is served by this version.
+    #[arg(long)]
+    pub webhook_ca_path: Option<PathBuf>,
+    /// Data is not migrated by this version.
+    #[arg(long, env = "SERVICE_ACCOUNT")]
+    pub serviceaccount_name: Option<String>,
+    /// There is no telemetry.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub disable_telemetry: Option<bool>,
+    /// Use --zap-encoder and --zap-log-level.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub zap_devel: Option<bool>,
+    /// Stack traces are not logged.
+    #[arg(long)]
+    pub zap_stacktrace_level: Option<String>,
+    /// Times are logged as RFC 3339 has it.
+    #[arg(long)]
+    pub zap_time_encoding: Option<String>,
+}
+
+impl AcceptedArgs {
+    /// The flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let Self {
+            pprof_bind_address,
+            tmp_directory,
+            kine_image,
+            migrate_image,
+            webhook_service_name,
+            webhook_ca_path,
+            serviceaccount_name: _,
+            disable_telemetry,
+            zap_devel,
+            zap_stacktrace_level,
+            zap_time_encoding,
+        } = self;
+        [
+            (pprof_bind_address.is_some(), "--pprof-bind-address"),
+            (tmp_directory.is_some(), "--tmp-directory"),
+            (kine_image.is_some(), "--kine-image"),
+            (migrate_image.is_some(), "--migrate-image"),
+            (webhook_service_name.is_some(), "--webhook-service-name"),
+            (webhook_ca_path.is_some(), "--webhook-ca-path"),
+            (disable_telemetry.is_some(), "--disable-telemetry"),
+            (zap_devel.is_some(), "--zap-devel"),
+            (zap_stacktrace_level.is_some(), "--zap-stacktrace-level"),
+            (zap_time_encoding.is_some(), "--zap-time-encoding"),
+        ]
+        .into_iter()
+        .filter_map(|(given, flag)| given.then_some(flag))
+        .collect()
+    }
+}
+
+/// Flags of `kamaji etcd-init`.
+#[derive(Clone, Debug, Args)]
+pub struct EtcdInitArgs {
+    /// Addresses of the members, `host:port` with or without https://.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub endpoints: Vec<String>,
+    /// File with the certificate of the members' authority, in PEM.
+    #[arg(long)]
+    pub ca_file: PathBuf,
+    /// File with the certificate of the user root, in PEM.
+    #[arg(long)]
+    pub cert_file: PathBuf,
+    /// File with the private key of the user root, in PEM.
+    #[arg(long)]
+    pub key_file: PathBuf,
+    /// How long to wait for the members to answer, such as 5m.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Encoder {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Console,
+}
+
+/// Where to listen; `None` means nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindAddress(pub Option<SocketAddr>);
+
+/// `:8080` means every address, as in Go.
+fn bind_address(text: &str) -> Result<BindAddress, String> {
+    if text.is_empty() || text == "0" {
+        return Ok(BindAddress(None));
+    }
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse()
+        .map(|address| BindAddress(Some(address)))
+        .map_err(|_| "expected [host]:port, such as :8080".into())
+}
+
+/// A duration as Go writes it: 30s, 1m30s, 24h. Days have no unit there, so neither here.
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = "expected a duration such as 30s, 1m30s or 24h";
+    if !text.ends_with(['s', 'm', 'h']) || text.contains(['d', 'w', 'y', ' ']) {
+        return Err(hint.into());
+    }
+    let read: jiff::SignedDuration = text.parse().map_err(|_| hint.to_owned())?;
+    let read: Duration = read.try_into().map_err(|_| hint.to_owned())?;
+    if read.is_zero() { Err("must be more than 0".into()) } else { Ok(read) }
+}
+
+fn renewal_window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    if window < Duration::from_hours(24) { Err("must be at least 24h".into()) } else { Ok(window) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn manager(arguments: &[&str]) -> Result<ManagerArgs, clap::Error> {
+        let fixed = ["kamaji", "manager", "--pod-namespace=kamaji-system"];
+        match Cli::try_parse_from(fixed.iter().chain(arguments))?.command {
+            Command::Manager(args) => Ok(*args),
+            Command::EtcdInit(_) => unreachable!("the subcommand is fixed"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn manifests_of_the_go_operator_are_understood() {
+        let args = manager(&[
+            "--health-probe-bind-address=:8081",
+            "--leader-elect",
+            "--metrics-bind-address=:8080",
+            "--tmp-directory=/tmp/kamaji",
+            "--datastore=default",
+            "--disable-telemetry=true",
+            "--zap-devel=false",
+        ])
+        .unwrap();
+        assert_eq!(args.datastore, "default");
+        assert_eq!(args.accepted.given(), ["--tmp-directory", "--disable-telemetry", "--zap-devel"]);
+        assert!(!manager(&["--leader-elect=false"]).unwrap().leader_elect);
+    }
+
+    #[test]
+    fn durations_are_those_of_go() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["7d", "", "30", "-1s", "0s", "1 h"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+        assert!(renewal_window("1h").is_err());
+    }
+
+    #[test]
+    fn an_address_may_lack_its_host() {
+        assert_eq!(bind_address(":8080"), Ok(BindAddress(Some(([0, 0, 0, 0], 8080).into()))));
+        assert_eq!(bind_address("0"), Ok(BindAddress(None)));
+        assert!(bind_address("8080").is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! What every pass has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service};
+use kamaji_api::tenant;
+use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
+use kamaji_apply::Cluster;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use crate::backoff::Backoff;
+use crate::cache::Cache;
+use crate::metrics::Metrics;
+use crate::stores::Stores;
+use crate::tenants::Tenants;
+
+/// Name under which we own fields.
+pub const FIELD_MANAGER: &str = "kamaji";
+
+/// What the command line decides about every pass.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it contributes to every tenant.
+    pub tenant: tenant::Settings,
+    /// How long before its end a certificate is renewed.
+    pub renew_before: jiff::SignedDuration,
+    /// Longest time of a pass.
+    pub pass_timeout: Duration,
+    /// How often every object is looked at although nothing happened.
+    pub resync: Duration,
+    /// How many tenants are worked on at the same time.
+    pub concurrency: u16,
+}
+
+/// The newest known state of everything we watch.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    pub(crate) tenants: Cache<TenantControlPlane>,
+    pub(crate) data_stores: Cache<DataStore>,
+    pub(crate) secrets: Cache<Secret>,
+    pub(crate) config_maps: Cache<ConfigMap>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) deployments: Cache<Deployment>,
+}
+
+impl Caches {
+    /// Waits until every watch has delivered its first complete list. Who acts before would make anew what is there.
+    pub(crate) async fn ready(&self) {
+        // A watch that ended without a list has ended with the process.
+        let _ = tokio::join!(
+            self.tenants.ready(),
+            self.data_stores.ready(),
+            self.secrets.ready(),
+            self.config_maps.ready(),
+            self.services.ready(),
+            self.deployments.ready(),
+        );
+    }
+}
+
+/// What every pass has at hand.
+pub(crate) struct Context {
+    pub(crate) cluster: Cluster,
+    pub(crate) caches: Caches,
+    pub(crate) stores: Stores,
+    pub(crate) tenants: Tenants,
+    pub(crate) settings: Settings,
+    pub(crate) backoff: Backoff,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Recorder,
+    pub(crate) nudge_tenants: mpsc::UnboundedSender<ObjectRef<TenantControlPlane>>,
+    pub(crate) nudge_data_stores: mpsc::UnboundedSender<ObjectRef<DataStore>>,
+}
+
+impl Context {
+    /// Publishes an Event about an object. An Event that cannot be published is logged: it never stops a pass.
+    pub(crate) async fn event<K>(&self, about: &K, severity: EventType, reason: &str, note: String)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let event = Event {
+            type_: severity,
+            reason: reason.to_owned(),
+            note: Some(shortened(note)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let reference: ObjectReference = about.object_ref(&());
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
+            tracing::warn!(reason, error = %crate::error::chain(&error), "could not publish an Event");
+        }
+    }
+
+    /// Every tenant that uses this DataStore is looked at again.
+    pub(crate) fn nudge_users_of(&self, data_store: &str) {
+        for tcp in self.caches.tenants.all() {
+            if data_store_of(&tcp, &self.settings.tenant) == Some(data_store) {
+                // The receiver ends only with the process.
+                let _ = self.nudge_tenants.unbounded_send(ObjectRef::from_obj(tcp.as_ref()));
+            }
+        }
+    }
+}
+
+impl Context {
+    /// The tenant's DataStore is looked at again if it does not know yet that the tenant came or went.
+    pub(crate) fn nudge_data_store_of(&self, tcp: &TenantControlPlane) {
+        let Some(name) = data_store_of(tcp, &self.settings.tenant) else { return };
+        let key = ObjectRef::new(name);
+        let Some(data_store) = self.caches.data_stores.get(&key) else { return };
+        let user = format!("{}/{}", tcp.namespace().unwrap_or_default(), tcp.name_any());
+        let is_listed = data_store.status.as_ref().is_some_and(|status| status.used_by.contains(&user));
+        let exists = self.caches.tenants.get(&ObjectRef::from_obj(tcp)).is_some();
+        if is_listed != exists {
+            // The receiver ends only with the process.
+            let _ = self.nudge_data_stores.unbounded_send(key);
+        }
+    }
+}
+
+/// The DataStore that a tenant uses now, or would use.
+pub(crate) fn data_store_of<'a>(
+    tcp: &'a TenantControlPlane,
+    settings: &'a tenant::Settings,
+) -> Option<&'a str> {
+    let claimed = || tcp.status.as_ref()?.storage.as_ref()?.data_store_name.as_deref();
+    let wanted = || tcp.spec.data_store.as_deref().filter(|name| !name.is_empty());
+    claimed().or_else(wanted).or(settings.default_data_store.as_deref())
+}
+
+/// The API server takes Events with notes of up to 1024 bytes.
+fn shortened(mut note: String) -> String {
+    const LIMIT: usize = 1000;
+    if note.len() > LIMIT {
+        let end = (0..=LIMIT).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
+        note.truncate(end);
+        note.push('…');
+    }
+    note
+}

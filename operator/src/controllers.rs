@@ -1,0 +1,4 @@
+//! One controller per kind.
+
+pub(crate) mod datastore;
+pub(crate) mod tenant_control_plane;

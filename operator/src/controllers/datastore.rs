@@ -1,0 +1,277 @@
+//! Examines datastores: reached, authenticated, and allowed what tenants need.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use kamaji_api::labels;
+use kamaji_api::v1alpha1::{ContentRef, DataStore, DataStoreStatus, Driver};
+use kamaji_datastore::config::{Endpoint, Settings, Tls};
+use kamaji_datastore::store::Store;
+use kamaji_pki::Authority;
+use kamaji_resources::conditions::{Finding, READY, merged};
+use kube::ResourceExt;
+use kube::core::{ObjectMeta, PartialObjectMeta, TypeMeta};
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::clock;
+use crate::context::{Context, data_store_of};
+use crate::error::{Error, chain};
+use crate::stores::{Examined, OpenStore};
+
+/// Name of this controller in metrics.
+pub(crate) const CONTROLLER: &str = "datastore";
+
+/// How often a datastore that works is examined.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// How often one that does not work is examined, at the least.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
+const ALLOWED_DELETION: &str = "kamaji.clastix.io/DataStoreAllowedDeletion";
+
+/// One pass over one datastore.
+pub(crate) async fn reconcile(seen: Arc<DataStore>, cx: Arc<Context>) -> Result<Action, Error> {
+    cx.caches.ready().await;
+    let start = Instant::now();
+    let newest = cx.caches.data_stores.get(&ObjectRef::from_obj(seen.as_ref()));
+    let data_store = newest.unwrap_or(seen);
+    let result = pass(&data_store, &cx).await;
+    cx.metrics.reconciled(CONTROLLER, start.elapsed(), &result);
+    result
+}
+
+/// When to try again after a failure.
+#[expect(clippy::needless_pass_by_value, reason = "the controller passes shares")]
+pub(crate) fn on_error(data_store: Arc<DataStore>, error: &Error, cx: Arc<Context>) -> Action {
+    let name = data_store.name_any();
+    let pause = cx.backoff.failed(&key(&name));
+    tracing::error!(datastore = name, error = error.chain(), ?pause, "the pass failed");
+    Action::requeue(pause)
+}
+
+async fn pass(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
+    let name = data_store.name_any();
+    if data_store.metadata.deletion_timestamp.is_some() {
+        return end(data_store, cx).await;
+    }
+    if data_store.annotations().contains_key(labels::PAUSED) {
+        return Ok(Action::await_change());
+    }
+    hold(data_store, cx).await?;
+    let before = cx.stores.get(&name);
+    let generation = data_store.metadata.generation;
+    let examined = if let Some(fresh) = cx.stores.fresh(&name, generation) {
+        fresh
+    } else {
+        let examined = examine(data_store, before.as_ref().and_then(Examined::last), cx).await;
+        cx.stores.put(&name, generation, examined.clone());
+        examined
+    };
+    let usable = matches!(examined, Examined::Usable(_));
+    let is_news = before.as_ref().is_none_or(|before| differ(before, &examined));
+    report(data_store, &examined, cx).await?;
+    if is_news {
+        cx.nudge_users_of(&name);
+    }
+    if usable {
+        cx.backoff.succeeded(&key(&name));
+        return Ok(Action::requeue(INTERVAL));
+    }
+    Ok(Action::requeue(cx.backoff.failed(&key(&name)).min(LONGEST_PAUSE)))
+}
+
+fn key(name: &str) -> String {
+    format!("DataStore {name}")
+}
+
+/// Tenants care whether it works, over which connection, and why not.
+fn differ(before: &Examined, after: &Examined) -> bool {
+    match (before, after) {
+        (Examined::Usable(before), Examined::Usable(after)) => !Arc::ptr_eq(before, after),
+        (Examined::Unusable { message: before, .. }, Examined::Unusable { message: after, .. }) => {
+            before != after
+        }
+        _ => true,
+    }
+}
+
+async fn examine(data_store: &DataStore, last: Option<&Arc<OpenStore>>, cx: &Context) -> Examined {
+    let open = match open(data_store, last, cx).await {
+        Ok(open) => open,
+        Err((reason, message)) => return Examined::Unusable { reason, message, last: last.cloned() },
+    };
+    match open.store.check().await {
+        Ok(health) => {
+            tracing::debug!(datastore = data_store.name_any(), ?health, "the datastore answers");
+            Examined::Usable(open)
+        }
+        Err(error) => Examined::Unusable { reason: error.reason(), message: chain(&error), last: Some(open) },
+    }
+}
+
+type Problem = (&'static str, String);
+
+/// The connection that the DataStore describes now; the last one if that is the same.
+async fn open(
+    data_store: &DataStore,
+    last: Option<&Arc<OpenStore>>,
+    cx: &Context,
+) -> Result<Arc<OpenStore>, Problem> {
+    const INVALID: &str = "TLSConfigurationValidationFailed";
+    let spec = &data_store.spec;
+    if spec.driver != Driver::Etcd {
+        let message = format!("this version cannot drive {} yet: use etcd", spec.driver.as_str());
+        return Err(("DriverUnsupported", message));
+    }
+    let missing = |field: &str| (INVALID, format!("spec.tlsConfig.{field} is missing: etcd needs it"));
+    let tls = spec.tls_config.as_ref().ok_or_else(|| missing("certificateAuthority"))?;
+    let client = tls.client_certificate.as_ref().ok_or_else(|| missing("clientCertificate"))?;
+    let ca_key = tls.certificate_authority.private_key.as_ref();
+    let ca_key = ca_key.ok_or_else(|| missing("certificateAuthority.privateKey"))?;
+    let read = |field, content| content_of(field, content, cx);
+    let (ca, ca_key, certificate, key) = tokio::try_join!(
+        read("certificateAuthority.certificate", &tls.certificate_authority.certificate),
+        read("certificateAuthority.privateKey", ca_key),
+        read("clientCertificate.certificate", &client.certificate),
+        read("clientCertificate.privateKey", &client.private_key),
+    )?;
+    let issuer = Authority::from_pem(&ca, &ca_key)
+        .map_err(|error| (INVALID, format!("spec.tlsConfig.certificateAuthority: {}", chain(&error))))?;
+    let endpoints = spec.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>();
+    let settings = Settings {
+        endpoints: endpoints
+            .map_err(|error| ("InvalidSettings", format!("spec.endpoints: {}", chain(&error))))?,
+        tls: Some(Tls { ca_pem: ca, client: Some((certificate, key.into())) }),
+        ..Settings::default()
+    };
+    if let Some(last) =
+        last.filter(|last| last.settings == settings && last.issuer.key().pem().as_bytes() == ca_key)
+    {
+        return Ok(Arc::clone(last));
+    }
+    let store = Store::etcd(settings.clone()).map_err(|error| (error.reason(), chain(&error)))?;
+    let endpoints = spec.endpoints.clone();
+    Ok(Arc::new(OpenStore { store, driver: spec.driver, endpoints, issuer, settings }))
+}
+
+/// The bytes that a reference leads to.
+async fn content_of(field: &str, content: &ContentRef, cx: &Context) -> Result<Vec<u8>, Problem> {
+    const INVALID: &str = "TLSConfigurationValidationFailed";
+    if let Some(inline) = &content.content {
+        return Ok(inline.0.clone());
+    }
+    let wrong = |what: String| (INVALID, format!("spec.tlsConfig.{field}: {what}"));
+    let reference = content.secret_reference.as_ref();
+    let reference = reference.ok_or_else(|| wrong("has neither content nor secretReference".into()))?;
+    let place = format!("Secret {}/{}", reference.namespace, reference.name);
+    let read = cx.cluster.get_opt::<Secret>(Some(&reference.namespace), &reference.name).await;
+    let secret = read
+        .map_err(|error| wrong(chain(&error)))?
+        .ok_or_else(|| wrong(format!("{place} does not exist: create it, or name another")))?;
+    let value = secret.data.and_then(|mut data| data.remove(&reference.key_path));
+    value.map(|bytes| bytes.0).ok_or_else(|| wrong(format!("{place} has no key {}", reference.key_path)))
+}
+
+/// It cannot go while tenants use it.
+async fn hold(data_store: &DataStore, cx: &Context) -> Result<(), Error> {
+    if data_store.finalizers().iter().any(|name| name == labels::DATASTORE_IN_USE_FINALIZER) {
+        return Ok(());
+    }
+    let desired = PartialObjectMeta::<DataStore> {
+        types: Some(TypeMeta::resource::<DataStore>()),
+        metadata: ObjectMeta {
+            name: data_store.metadata.name.clone(),
+            uid: data_store.metadata.uid.clone(),
+            finalizers: Some(vec![labels::DATASTORE_IN_USE_FINALIZER.into()]),
+            ..ObjectMeta::default()
+        },
+        _phantom: std::marker::PhantomData,
+    };
+    cx.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("hold", source))
+}
+
+async fn end(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
+    let name = data_store.name_any();
+    if !users(&name, cx).is_empty() {
+        // Its tenants still need it, so it is still examined.
+        let last = cx.stores.get(&name);
+        let examined = examine(data_store, last.as_ref().and_then(Examined::last), cx).await;
+        cx.stores.put(&name, data_store.metadata.generation, examined.clone());
+        report(data_store, &examined, cx).await?;
+        return Ok(Action::requeue(LONGEST_PAUSE));
+    }
+    let finalizers = [labels::DATASTORE_IN_USE_FINALIZER];
+    let removed = cx.cluster.remove_finalizers(data_store, &finalizers).await;
+    removed.map_err(|source| Error::kubernetes("deletion", source))?;
+    cx.stores.remove(&name);
+    Ok(Action::await_change())
+}
+
+/// Tenants that keep data here, as `namespace/name`, sorted.
+pub(crate) fn users(name: &str, cx: &Context) -> Vec<String> {
+    let mut users: Vec<String> = cx
+        .caches
+        .tenants
+        .all()
+        .iter()
+        .filter(|tcp| data_store_of(tcp, &cx.settings.tenant) == Some(name))
+        .map(|tcp| format!("{}/{}", tcp.namespace().unwrap_or_default(), tcp.name_any()))
+        .collect();
+    users.sort();
+    users
+}
+
+async fn report(data_store: &DataStore, examined: &Examined, cx: &Context) -> Result<(), Error> {
+    let status = status(data_store, examined, users(&data_store.name_any(), cx));
+    let news = data_store.status.as_ref().map(|known| known.ready) != Some(status.ready);
+    let desired = DataStore {
+        metadata: ObjectMeta {
+            name: data_store.metadata.name.clone(),
+            uid: data_store.metadata.uid.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: data_store.spec.clone(),
+        status: Some(status),
+    };
+    let written = cx.cluster.settle_status(&desired, Some(data_store)).await;
+    if let kamaji_apply::Applied::Changed(made) =
+        written.map_err(|source| Error::kubernetes("status", source))?
+    {
+        cx.caches.data_stores.wrote(made);
+    }
+    if news {
+        let (severity, reason, message) = match examined {
+            Examined::Usable(_) => {
+                (EventType::Normal, "DataStoreIsValid", "reached, authenticated and allowed".into())
+            }
+            Examined::Unusable { reason, message, .. } => (EventType::Warning, *reason, message.clone()),
+        };
+        cx.event(data_store, severity, reason, message).await;
+    }
+    Ok(())
+}
+
+fn status(data_store: &DataStore, examined: &Examined, used_by: Vec<String>) -> DataStoreStatus {
+    let known = data_store.status.clone().unwrap_or_default();
+    let generation = data_store.metadata.generation.unwrap_or_default();
+    let verdict = match examined {
+        Examined::Usable(_) => {
+            Finding::holds("DataStoreIsValid", "reached, authenticated, and allowed what tenants need")
+        }
+        Examined::Unusable { reason, message, .. } => Finding::fails(reason, message.clone()),
+    };
+    let deletion = match used_by.len() {
+        0 => Finding::holds("DataStoreUnused", "no tenant control plane uses it"),
+        count => Finding::fails("DataStoreStillUsed", format!("{count} tenant control planes use it")),
+    };
+    let findings = [(VALIDATION, verdict.clone()), (ALLOWED_DELETION, deletion), (READY, verdict.clone())];
+    DataStoreStatus {
+        observed_generation: Some(generation),
+        used_by,
+        conditions: merged(&known.conditions, &findings, generation, clock::now()),
+        ready: verdict.holds,
+    }
+}

@@ -1,0 +1,146 @@
+//! Reconciles tenant control planes: reads, converges or dismantles, and reports once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kamaji_api::v1alpha1::{TenantControlPlane, TenantControlPlaneStatus};
+use kamaji_api::{Complaints, Tenant, labels};
+use kamaji_resources::conditions::{Finding, READY};
+use kamaji_resources::status::{self, Facts};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::clock;
+use crate::context::Context;
+use crate::converge::{Outcome, Pass, name};
+use crate::dismantle::dismantle;
+use crate::error::Error;
+
+/// Name of this controller in metrics.
+pub(crate) const CONTROLLER: &str = "tenantcontrolplane";
+
+/// A renewal that is due is never asked for more often than this.
+const SHORTEST_RENEWAL: Duration = Duration::from_mins(10);
+
+/// One pass over one tenant control plane.
+pub(crate) async fn reconcile(seen: Arc<TenantControlPlane>, cx: Arc<Context>) -> Result<Action, Error> {
+    cx.caches.ready().await;
+    let start = Instant::now();
+    let tcp = newest(&cx, &seen).unwrap_or(seen);
+    let result = Box::pin(pass(&tcp, &cx)).await;
+    cx.metrics.reconciled(CONTROLLER, start.elapsed(), &result);
+    if result.is_ok() {
+        cx.backoff.succeeded(&name(&tcp));
+    }
+    result
+}
+
+/// When to try again after a failure.
+#[expect(clippy::needless_pass_by_value, reason = "the controller passes shares")]
+pub(crate) fn on_error(tcp: Arc<TenantControlPlane>, error: &Error, cx: Arc<Context>) -> Action {
+    let pause = cx.backoff.failed(&name(&tcp));
+    tracing::error!(tenant = name(&tcp), error = error.chain(), ?pause, "the pass failed");
+    Action::requeue(pause)
+}
+
+async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
+    if tcp.metadata.deletion_timestamp.is_some() {
+        return limited(cx, Box::pin(dismantle(cx, tcp))).await.map(|()| Action::await_change());
+    }
+    if tcp.annotations().contains_key(labels::PAUSED) {
+        return Ok(Action::await_change());
+    }
+    let tenant = match Tenant::resolve(tcp, &cx.settings.tenant) {
+        Ok(tenant) => tenant,
+        Err(complaints) => return reject(tcp, &complaints, cx).await,
+    };
+    let mut facts = Facts::default();
+    let pass = Pass::new(cx, tcp, &tenant);
+    let outcome = limited(cx, Box::pin(pass.run(&mut facts))).await;
+    match outcome {
+        Ok(Outcome::Unexamined) => return Ok(Action::await_change()),
+        // The namespace goes, and everything in it: there is nothing left to do.
+        Err(Error::Kubernetes { source, .. }) if source.is_forbidden_namespace_terminating() => {
+            return Ok(Action::await_change());
+        }
+        _ => {}
+    }
+    if let Err(error) = &outcome {
+        facts.problem = Some(Finding::fails(error.reason(), error.chain()));
+    }
+    report(tcp, &tenant, &facts, cx).await?;
+    Ok(match outcome? {
+        Outcome::Settled { until } => Action::requeue(renewal(until, cx)),
+        Outcome::Waiting | Outcome::Unexamined => Action::requeue(cx.settings.resync),
+        Outcome::Expecting => Action::requeue(cx.backoff.failed(&name(tcp))),
+    })
+}
+
+/// A spec that cannot be carried out stays so until somebody changes it.
+async fn reject(tcp: &TenantControlPlane, complaints: &Complaints, cx: &Context) -> Result<Action, Error> {
+    let finding = Finding::fails("InvalidSpec", complaints.to_string());
+    let generation = tcp.metadata.generation.unwrap_or_default();
+    let status = status::rejected(tcp.status.as_ref(), &finding, generation, clock::now());
+    publish(tcp, status, cx).await?;
+    Ok(Action::await_change())
+}
+
+async fn report(tcp: &TenantControlPlane, tenant: &Tenant, facts: &Facts, cx: &Context) -> Result<(), Error> {
+    // The pass may have written to the status itself.
+    let newest = newest(cx, tcp);
+    let tcp = newest.as_deref().unwrap_or(tcp);
+    let status = status::compute(tenant, tcp.status.as_ref(), facts, clock::now());
+    publish(tcp, status, cx).await
+}
+
+/// Writes the status, and tells of every change of `Ready`.
+async fn publish(
+    tcp: &TenantControlPlane,
+    status: TenantControlPlaneStatus,
+    cx: &Context,
+) -> Result<(), Error> {
+    let news = transition(tcp.status.as_ref(), &status);
+    cx.write_status(tcp, status).await?;
+    if let Some((severity, reason, message)) = news {
+        cx.event(tcp, severity, &reason, message).await;
+    }
+    Ok(())
+}
+
+/// What is new about `Ready`. A change of the reason while it stays false is news; a change of the words is none.
+fn transition(
+    known: Option<&TenantControlPlaneStatus>,
+    now: &TenantControlPlaneStatus,
+) -> Option<(EventType, String, String)> {
+    let of = |status: &TenantControlPlaneStatus| {
+        status.conditions.iter().find(|condition| condition.type_ == READY).cloned()
+    };
+    let after = of(now)?;
+    let before = known.and_then(of);
+    let same = before.is_some_and(|before| before.status == after.status && before.reason == after.reason);
+    let expected =
+        ["Ready", "Progressing", "RollingOut", "Sleeping", "LoadBalancerPending", "ClusterIPPending"];
+    let severity =
+        if expected.contains(&after.reason.as_str()) { EventType::Normal } else { EventType::Warning };
+    (!same).then_some((severity, after.reason, after.message))
+}
+
+/// The newest state of the same object; an object of the same name with another UID is another one.
+fn newest(cx: &Context, tcp: &TenantControlPlane) -> Option<Arc<TenantControlPlane>> {
+    let newest = cx.caches.tenants.get(&ObjectRef::from_obj(tcp))?;
+    (newest.metadata.uid == tcp.metadata.uid).then_some(newest)
+}
+
+async fn limited<T>(cx: &Context, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let limit = cx.settings.pass_timeout;
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::TimedOut(limit)))
+}
+
+fn renewal(until: jiff::Timestamp, cx: &Context) -> Duration {
+    let left = clock::now().duration_until(until);
+    Duration::try_from(left)
+        .unwrap_or_default()
+        .clamp(SHORTEST_RENEWAL, cx.settings.resync.max(SHORTEST_RENEWAL))
+}

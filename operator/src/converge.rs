@@ -1,0 +1,490 @@
+//! Moves one tenant towards its spec. Any line may fail; the next pass starts again from the top.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kamaji_api::v1alpha1::TenantControlPlane;
+use kamaji_api::{Child, Tenant, labels};
+use kamaji_apply::ObjectId;
+use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
+use kamaji_resources::anchors::{self, ANCHORS, Birth, Unusable};
+use kamaji_resources::conditions::{Concern, Finding};
+use kamaji_resources::deployment::{self, Inputs};
+use kamaji_resources::rollout::Rollout;
+use kamaji_resources::status::{self, Facts};
+use kamaji_resources::{
+    Anchors, Claim, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, checksum,
+    kubeadm_config, service,
+};
+use kube::ResourceExt;
+
+use crate::clock;
+use crate::context::Context;
+use crate::error::Error;
+use crate::place::{Inheritance, Reach};
+use crate::stores::{Examined, OpenStore};
+use crate::world::World;
+
+/// How a pass ended, unless it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done that can be done now.
+    Settled {
+        /// When the first certificate must be renewed.
+        until: Timestamp,
+    },
+    /// Somebody else must act first; a watch tells when.
+    Waiting,
+    /// The tenant is expected to answer any moment, and no watch will tell.
+    Expecting,
+    /// Too little is known yet to say anything, so nothing is said.
+    Unexamined,
+}
+
+/// One pass over one tenant.
+pub(crate) struct Pass<'a> {
+    pub(crate) cx: &'a Context,
+    pub(crate) tcp: &'a TenantControlPlane,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) memory: Memory,
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
+}
+
+impl<'a> Pass<'a> {
+    /// Reads everything that the pass needs to know.
+    pub(crate) fn new(cx: &'a Context, tcp: &'a TenantControlPlane, tenant: &'a Tenant) -> Self {
+        Self {
+            cx,
+            tcp,
+            tenant,
+            memory: Memory::of(tcp.status.as_ref()),
+            world: World::of(&tenant.id, &cx.caches),
+            clock: Clock { now: clock::now(), renew_before: cx.settings.renew_before },
+        }
+    }
+
+    /// Does what can be done, noting in `facts` what was seen and done.
+    pub(crate) async fn run(&self, facts: &mut Facts) -> Result<Outcome, Error> {
+        let data_store =
+            self.memory.claim.as_ref().map_or(&self.tenant.data_store, |claim| &claim.data_store);
+        let Some(examined) = self.data_store(data_store, facts) else { return Ok(Outcome::Unexamined) };
+        self.report_spec(facts);
+        let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
+        let claim = self.memory.claim_or_new(self.tenant, open.driver);
+        facts.claim = Some(claim.clone());
+
+        // Three things that do not need each other.
+        let claimed = self.timed("claim", self.claim(&claim));
+        let exposed = self.timed("service", self.expose());
+        let anchored = self.timed("anchors", self.anchor());
+        let ((), service, held) = tokio::try_join!(claimed, exposed, anchored)?;
+
+        let endpoint = Endpoint::assigned(self.tenant, &service);
+        facts.service = Some(Arc::unwrap_or_clone(service));
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(missing) => {
+                facts.find(Concern::Endpoint, Finding::fails(missing.reason(), missing.to_string()));
+                return Ok(Outcome::Waiting);
+            }
+        };
+        facts.find(
+            Concern::Endpoint,
+            Finding::holds("Assigned", format!("reached at {}", endpoint.host_and_port())),
+        );
+        facts.endpoint = Some(endpoint.clone());
+        let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
+        self.equip(
+            &Equipment { open: &open, claim: &claim, endpoint: &endpoint, anchors: &anchors, held: &held },
+            facts,
+        )
+        .await
+    }
+
+    /// The datastore, the credentials, then the Deployment that uses both.
+    async fn equip(&self, with: &Equipment<'_>, facts: &mut Facts) -> Result<Outcome, Error> {
+        let storage = Storage {
+            driver: with.open.driver,
+            data_store: with.claim.data_store.clone(),
+            endpoints: with.open.endpoints.clone(),
+            schema: with.claim.schema.clone(),
+            user: with.claim.user.clone(),
+        };
+        let render = |source| Error::Render { stage: "credentials", source };
+        let credentials = Credentials::renew(self.tenant, with.endpoint, with.anchors, with.held, self.clock)
+            .map_err(render)?;
+        let storage_credentials =
+            StorageCredentials::renew(self.tenant, &storage, &with.open.issuer, with.held, self.clock)
+                .map_err(render)?;
+        self.report_reissues(&credentials, &storage_credentials).await;
+
+        let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
+        let recorded = self.timed("kubeadmconfig", self.record(with.endpoint, &storage));
+        let stored = self.timed("datastore-setup", self.store(with.open, with.claim));
+        let (secured, recorded, stored) = tokio::join!(secured, recorded, stored);
+        secured.map_err(|error| noted(facts, Concern::Certificates, error))?;
+        facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
+        let config_map_checksum = recorded?;
+        stored.map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
+        facts.find(
+            Concern::DataStoreReachable,
+            Finding::holds("Reached", format!("data is kept in DataStore {}", storage.data_store)),
+        );
+        note_checksums(facts, with.held, &credentials, &storage_credentials);
+        facts.checksums.insert(Child::KubeadmConfig, config_map_checksum);
+
+        let inputs = Inputs {
+            tenant: self.tenant,
+            endpoint: with.endpoint,
+            credentials: &credentials,
+            storage: &storage,
+            storage_credentials: &storage_credentials,
+        };
+        let desired = deployment::build(&inputs);
+        let placed = self.timed(
+            "deployment",
+            self.cx.place_or_replace(self.reach("deployment"), &self.cx.caches.deployments, &desired),
+        );
+        let deployment = placed.await.map_err(|error| noted(facts, Concern::ControlPlane, error))?;
+        let rollout = Rollout::of(&deployment);
+        facts.deployment = Some(Arc::unwrap_or_clone(deployment));
+        facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
+        let until = credentials.deadline.min(storage_credentials.deadline);
+        if rollout.ready == 0 || self.meet_tenant(&credentials, facts).await {
+            Ok(Outcome::Settled { until })
+        } else {
+            Ok(Outcome::Expecting)
+        }
+    }
+
+    /// What is known of the DataStore; `None` when it has not been examined yet.
+    fn data_store(&self, name: &str, facts: &mut Facts) -> Option<Examined> {
+        let examined = self.cx.stores.get(name).or_else(|| {
+            let absent =
+                self.cx.caches.data_stores.get(&kube::runtime::reflector::ObjectRef::new(name)).is_none();
+            absent.then(|| Examined::Unusable {
+                reason: "DataStoreMissing",
+                message: format!("DataStore {name} does not exist: create it"),
+                last: None,
+            })
+        })?;
+        if let Examined::Unusable { reason, message, .. } = &examined {
+            facts.find(Concern::DataStoreReachable, Finding::fails(reason, message.clone()));
+        }
+        Some(examined)
+    }
+
+    /// The spec has been read; what this version cannot do yet is said.
+    fn report_spec(&self, facts: &mut Facts) {
+        let moved = self.memory.claim.as_ref().filter(|claim| claim.data_store != self.tenant.data_store);
+        let finding = match moved {
+            Some(claim) => Finding::fails(
+                "MigrationUnsupported",
+                format!(
+                    "the data is in DataStore {}, and this version cannot move it to {}: set spec.dataStore back",
+                    claim.data_store, self.tenant.data_store
+                ),
+            ),
+            None => Finding::holds("Accepted", "the spec is sound"),
+        };
+        facts.find(Concern::SpecAccepted, finding);
+    }
+
+    /// Finalizer and names are written down before anything is made in the datastore.
+    async fn claim(&self, claim: &Claim) -> Result<(), Error> {
+        let finalizers = self.tcp.finalizers();
+        let is_held = finalizers.iter().any(|name| name == labels::DATASTORE_FINALIZER);
+        let is_named = self.memory.claim.is_some();
+        let hold = async { if is_held { Ok(()) } else { self.cx.hold(self.tcp).await } };
+        let name = async {
+            if is_named {
+                return Ok(());
+            }
+            let facts = Facts { claim: Some(claim.clone()), ..Facts::default() };
+            let status = status::compute(self.tenant, self.tcp.status.as_ref(), &facts, self.clock.now);
+            self.cx.write_status(self.tcp, status).await
+        };
+        tokio::try_join!(hold, name).map(|_| ())
+    }
+
+    async fn expose(&self) -> Result<Arc<k8s_openapi::api::core::v1::Service>, Error> {
+        let desired = service::build(self.tenant);
+        self.cx.place_or_replace(self.reach("service"), &self.cx.caches.services, &desired).await
+    }
+
+    /// The anchors that are there, after those that were never there have been made.
+    async fn anchor(&self) -> Result<HeldSecrets, Error> {
+        let mut held = self.world.secrets.clone();
+        let found = futures::future::try_join_all(ANCHORS.map(|child| self.anchor_secret(child))).await?;
+        for (child, secret) in ANCHORS.into_iter().zip(found) {
+            match secret {
+                Some(secret) => held.insert(child, secret),
+                None => held.remove(&child),
+            };
+        }
+        Ok(held)
+    }
+
+    async fn anchor_secret(&self, child: Child) -> Result<Option<Arc<Secret>>, Error> {
+        let cx = self.cx;
+        let reach = self.reach("anchors");
+        let recorded =
+            self.memory.anchor(child).or_else(|| self.world.deployment.as_ref().map(|_| "deployed"));
+        match anchors::birth(&self.world.secrets, child, recorded) {
+            Birth::Due => {
+                let made = anchors::create(&self.tenant.id, child, self.clock.now)
+                    .map_err(|source| Error::Render { stage: "anchors", source })?;
+                let secret = match cx.cluster.create(&made).await {
+                    Ok(created) => created.into_object(),
+                    Err(source) => return Err(Error::kubernetes("anchors", source)),
+                };
+                self.check_anchor(reach, &secret)?;
+                Ok(Some(cx.caches.secrets.wrote(secret)))
+            }
+            Birth::Held => {
+                let held = &self.world.secrets[&child];
+                self.check_anchor(reach, held)?;
+                let kept = anchors::kept(&self.tenant.id, child, held);
+                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
+            }
+            // It may have lost its labels only.
+            Birth::Over => {
+                let name = child.name(&self.tenant.id.name);
+                let read = cx.cluster.get_opt::<Secret>(Some(&self.tenant.id.namespace), &name).await;
+                let Some(held) = read.map_err(|source| Error::kubernetes("anchors", source))? else {
+                    return Ok(None);
+                };
+                self.check_anchor(reach, &held)?;
+                let kept = anchors::kept(&self.tenant.id, child, &held);
+                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
+            }
+        }
+    }
+
+    /// A Secret of the user's may serve as the authority if the tenant says so.
+    fn check_anchor(&self, reach: Reach<'_>, secret: &Secret) -> Result<(), Error> {
+        let allowed =
+            self.tcp.annotations().get(labels::USE_EXISTING_CA).is_some_and(|value| value == "true");
+        let is_ca = secret.name_any() == Child::Ca.name(&self.tenant.id.name);
+        if allowed && is_ca { Ok(()) } else { reach.check(secret) }
+    }
+
+    fn read_anchors(&self, held: HeldSecrets, facts: &mut Facts) -> Option<(Anchors, HeldSecrets)> {
+        match Anchors::read(&held, |child| self.memory.anchor(child)) {
+            Ok(anchors) => {
+                facts.find(
+                    Concern::TrustAnchors,
+                    Finding::holds("InPlace", "authorities and service-account key are in place"),
+                );
+                Some((anchors, held))
+            }
+            Err(unusable) => {
+                facts.find(Concern::TrustAnchors, anchor_finding(&unusable, self.tenant));
+                None
+            }
+        }
+    }
+
+    async fn secure(&self, credentials: &Credentials, storage: &StorageCredentials) -> Result<(), Error> {
+        let secrets = credentials.secrets.values().chain([&storage.config, &storage.certificate]);
+        let reach = self.reach("credentials");
+        let placed = secrets.map(|secret| self.cx.place(reach, &self.cx.caches.secrets, secret));
+        futures::future::try_join_all(placed).await.map(|_| ())
+    }
+
+    async fn record(&self, endpoint: &Endpoint, storage: &Storage) -> Result<String, Error> {
+        let desired = kubeadm_config::build(self.tenant, endpoint, storage);
+        self.cx.place_or_replace(self.reach("kubeadmconfig"), &self.cx.caches.config_maps, &desired).await?;
+        Ok(desired.data.as_ref().map(checksum::of_texts).unwrap_or_default())
+    }
+
+    /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim.
+    async fn store(&self, open: &Arc<OpenStore>, claim: &Claim) -> Result<(), Error> {
+        if self.cx.tenants.is_stored(&self.tenant.id, open) {
+            return Ok(());
+        }
+        let failed = |source| Error::DataStore {
+            stage: "datastore-setup",
+            data_store: claim.data_store.clone(),
+            source: Box::new(source),
+        };
+        let account = account(&self.tenant.id.uid, claim, standing(&self.memory)).map_err(failed)?;
+        open.store.ensure(&account).await.map_err(failed)?;
+        self.cx.tenants.stored(&self.tenant.id, open);
+        Ok(())
+    }
+
+    /// True when the tenant answers and its administrators are administrators.
+    async fn meet_tenant(&self, credentials: &Credentials, facts: &mut Facts) -> bool {
+        let Some(service) = &facts.service else { return false };
+        let met =
+            self.timed("tenant", self.cx.tenants.meet(self.tcp, self.tenant, service, credentials)).await;
+        let finding = match &met {
+            Ok(()) => Finding::holds("Answers", "the API server answers"),
+            Err(error) => Finding::fails(error.reason(), error.chain()),
+        };
+        facts.find(Concern::TenantReachable, finding);
+        met.is_ok()
+    }
+
+    async fn report_reissues(&self, credentials: &Credentials, storage: &StorageCredentials) {
+        let renewed = credentials.reissued.iter().copied();
+        let stored = storage.reissued.map(|reason| (Child::DatastoreCertificate, reason));
+        for (child, reason) in renewed.chain(stored) {
+            // The first issue is no news.
+            if reason != kamaji_pki::verdict::Reissue::Missing {
+                let note = format!("{}: {}", child.name(&self.tenant.id.name), reason.sentence());
+                self.cx
+                    .event(self.tcp, kube::runtime::events::EventType::Normal, "CertificateReissued", note)
+                    .await;
+            }
+        }
+    }
+
+    fn reach(&self, stage: &'static str) -> Reach<'_> {
+        let restored = self.memory.storage_is_set_up;
+        Reach {
+            tenant: &self.tenant.id,
+            inheritance: if restored { Inheritance::Accepted } else { Inheritance::Refused },
+            stage,
+        }
+    }
+
+    async fn timed<T>(&self, stage: &'static str, work: impl Future<Output = T>) -> T {
+        let start = Instant::now();
+        let result = work.await;
+        self.cx.metrics.stage_took(stage, start.elapsed());
+        result
+    }
+}
+
+/// What the second half of a pass works with.
+struct Equipment<'a> {
+    open: &'a Arc<OpenStore>,
+    claim: &'a Claim,
+    endpoint: &'a Endpoint,
+    anchors: &'a Anchors,
+    held: &'a HeldSecrets,
+}
+
+/// What a tenant may take for its own in the datastore.
+pub(crate) fn standing(memory: &Memory) -> Standing {
+    if memory.storage_is_set_up { Standing::Recorded } else { Standing::Claimed }
+}
+
+/// A claim as the datastore knows it.
+pub(crate) fn account(
+    uid: &str,
+    claim: &Claim,
+    standing: Standing,
+) -> Result<Account, kamaji_datastore::error::Error> {
+    Ok(Account {
+        schema: Schema::parse(&claim.schema)?,
+        user: User::parse(&claim.user)?,
+        owner: Owner::parse(uid)?,
+        standing,
+    })
+}
+
+/// Notes a failure under its concern, so that the condition names it.
+fn noted(facts: &mut Facts, concern: Concern, error: Error) -> Error {
+    facts.find(concern, Finding::fails(error.reason(), error.chain()));
+    error
+}
+
+fn anchor_finding(unusable: &Unusable, tenant: &Tenant) -> Finding {
+    Finding::fails(unusable.reason(), unusable.message(&tenant.id))
+}
+
+fn certificates_finding(credentials: &Credentials, storage: &StorageCredentials) -> Finding {
+    let until = credentials.deadline.min(storage.deadline);
+    Finding::holds(
+        "Issued",
+        format!(
+            "every certificate is in place; the next is renewed at {}",
+            until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ),
+    )
+}
+
+fn rollout_finding(tenant: &Tenant, rollout: &Rollout) -> Finding {
+    let Rollout { wanted, ready, updated, .. } = rollout;
+    if tenant.is_asleep() {
+        Finding::fails("Sleeping", "asleep: set spec.controlPlane.deployment.replicas to wake it")
+    } else if rollout.is_complete() {
+        Finding::holds("RolledOut", format!("{ready} of {wanted} Pods are ready"))
+    } else {
+        Finding::fails(
+            "RollingOut",
+            format!("{ready} of {wanted} Pods are ready, {updated} run the newest version"),
+        )
+    }
+}
+
+fn note_checksums(
+    facts: &mut Facts,
+    held: &HeldSecrets,
+    credentials: &Credentials,
+    storage: &StorageCredentials,
+) {
+    for child in ANCHORS {
+        if let Some(secret) = held.get(&child) {
+            facts.checksums.insert(child, checksum::of_secret(secret));
+        }
+    }
+    facts.checksums.extend(credentials.secrets.keys().map(|child| (*child, credentials.checksum(*child))));
+    facts.checksums.insert(Child::DatastoreConfig, storage.config_checksum());
+    facts.checksums.insert(Child::DatastoreCertificate, storage.certificate_checksum());
+}
+
+impl Context {
+    /// The tenant cannot go before its data has.
+    async fn hold(&self, tcp: &TenantControlPlane) -> Result<(), Error> {
+        let desired = kube::core::PartialObjectMeta::<TenantControlPlane> {
+            types: Some(kube::core::TypeMeta::resource::<TenantControlPlane>()),
+            metadata: kube::core::ObjectMeta {
+                name: tcp.metadata.name.clone(),
+                namespace: tcp.metadata.namespace.clone(),
+                uid: tcp.metadata.uid.clone(),
+                finalizers: Some(vec![labels::DATASTORE_FINALIZER.into()]),
+                ..kube::core::ObjectMeta::default()
+            },
+            _phantom: std::marker::PhantomData,
+        };
+        self.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("claim", source))
+    }
+
+    /// The status is this one. No request is made when it is so already.
+    pub(crate) async fn write_status(
+        &self,
+        tcp: &TenantControlPlane,
+        status: kamaji_api::v1alpha1::TenantControlPlaneStatus,
+    ) -> Result<(), Error> {
+        let desired = TenantControlPlane {
+            metadata: kube::core::ObjectMeta {
+                name: tcp.metadata.name.clone(),
+                namespace: tcp.metadata.namespace.clone(),
+                uid: tcp.metadata.uid.clone(),
+                ..kube::core::ObjectMeta::default()
+            },
+            spec: tcp.spec.clone(),
+            status: Some(status),
+        };
+        match self.cluster.settle_status(&desired, Some(tcp)).await {
+            Ok(kamaji_apply::Applied::Changed(made)) => {
+                self.caches.tenants.wrote(made);
+                Ok(())
+            }
+            Ok(kamaji_apply::Applied::Unchanged(_)) => Ok(()),
+            Err(source) => Err(Error::kubernetes("status", source)),
+        }
+    }
+}
+
+/// What the object is called in logs.
+pub(crate) fn name(tcp: &TenantControlPlane) -> String {
+    ObjectId::of(tcp).to_string()
+}

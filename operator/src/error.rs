@@ -1,0 +1,106 @@
+//! What can stop a pass, and when to try again.
+
+use std::fmt::Write as _;
+
+/// What stopped a pass over an object.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The management cluster refused or did not answer.
+    #[error("stage {stage} failed")]
+    Kubernetes {
+        /// Which part of the pass.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        source: Box<kamaji_apply::Error>,
+    },
+    /// The datastore refused or did not answer.
+    #[error("stage {stage} failed: DataStore {data_store}")]
+    DataStore {
+        /// Which part of the pass.
+        stage: &'static str,
+        /// Name of the DataStore.
+        data_store: String,
+        /// Why.
+        #[source]
+        source: Box<kamaji_datastore::error::Error>,
+    },
+    /// The datastore cannot be used at all.
+    #[error("{message}")]
+    DataStoreUnusable {
+        /// Name of the DataStore.
+        data_store: String,
+        /// One of a closed set.
+        reason: &'static str,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
+    /// An object could not be rendered.
+    #[error("stage {stage} failed")]
+    Render {
+        /// Which part of the pass.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        source: kamaji_resources::Error,
+    },
+    /// Somebody else's object bears a name that we need.
+    #[error("{object} exists and does not belong to this tenant: remove it, or give the tenant another name")]
+    NameConflict {
+        /// The object.
+        object: kamaji_apply::ObjectId,
+    },
+    /// The tenant's API server did not answer as it should.
+    #[error("stage {stage} failed")]
+    Tenant {
+        /// Which part of the pass.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The pass took too long.
+    #[error("gave up after {0:?}: something it depends on does not answer")]
+    TimedOut(std::time::Duration),
+}
+
+impl Error {
+    /// The management cluster refused or did not answer.
+    pub(crate) fn kubernetes(stage: &'static str, source: kamaji_apply::Error) -> Self {
+        Self::Kubernetes { stage, source: Box::new(source) }
+    }
+
+    /// Reason of Events and label of metrics: one of a closed set.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { source, .. } if source.is_quota() => "QuotaExceeded",
+            Self::Kubernetes { .. } => "KubernetesFailed",
+            Self::DataStore { source, .. } => source.reason(),
+            Self::DataStoreUnusable { reason, .. } => reason,
+            Self::Render { .. } => "RenderFailed",
+            Self::NameConflict { .. } => "NameConflict",
+            Self::Tenant { .. } => "TenantUnreachable",
+            Self::TimedOut(_) => "TimedOut",
+        }
+    }
+
+    /// The error and its causes, in one line.
+    pub(crate) fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+/// An error and its causes, in one line; a cause that its effect quotes already is not repeated.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,19 @@
+//! Structured logs on standard error.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+use crate::cli::Encoder;
+
+/// Lines go to standard error from now on.
+///
+/// kube's client is muted below errors: it would log a body that it cannot read, and a body may be a Secret.
+pub(crate) fn init(level: &str, encoder: Encoder) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(format!("{level},kube_client=error,hyper=error,tower=error,h2=error"))?;
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match encoder {
+        Encoder::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+        Encoder::Console => builder.init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! `kamaji manager`: wires watches, controllers, leadership and the servers together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use futures::channel::mpsc;
+use futures::{StreamExt, TryStreamExt};
+use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
+use kamaji_api::{labels, tenant};
+use kamaji_apply::Cluster;
+use kube::client::ClientBuilder;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::limit::GlobalConcurrencyLimitLayer;
+
+use crate::backoff::Backoff;
+use crate::cache::Cache;
+use crate::cli::ManagerArgs;
+use crate::context::{Caches, Context, FIELD_MANAGER, Settings};
+use crate::controllers::{datastore, tenant_control_plane};
+use crate::lease::Candidate;
+use crate::metrics::Metrics;
+use crate::stores::Stores;
+use crate::tenants::Tenants;
+use crate::{clock, http, logging};
+
+/// Requests on their way to the management cluster at the same time; each needs a connection of its own.
+const REQUESTS_AT_ONCE: usize = 16;
+
+/// What the operator needs besides a client.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the command line decides about every pass.
+    pub settings: Settings,
+    /// Where the Lease is, if only its holder may act.
+    pub lease_namespace: Option<String>,
+    /// Where health is served, if it is.
+    pub health: Option<SocketAddr>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl From<&ManagerArgs> for Options {
+    fn from(args: &ManagerArgs) -> Self {
+        Self {
+            settings: Settings {
+                tenant: tenant::Settings {
+                    default_data_store: Some(args.datastore.clone()).filter(|name| !name.is_empty()),
+                },
+                renew_before: args
+                    .certificate_expiration_deadline
+                    .try_into()
+                    .unwrap_or(jiff::SignedDuration::MAX),
+                pass_timeout: args.controller_reconcile_timeout,
+                resync: args.cache_resync_period,
+                concurrency: args.max_concurrent_tcp_reconciles,
+            },
+            lease_namespace: args.leader_elect.then(|| args.pod_namespace.clone()),
+            health: args.health_probe_bind_address.0,
+            metrics: args.metrics_bind_address.0,
+        }
+    }
+}
+
+/// The operator runs until it is told to stop.
+pub(crate) async fn run(args: ManagerArgs) -> anyhow::Result<()> {
+    logging::init(&args.zap_log_level, args.zap_encoder)?;
+    for flag in args.accepted.given() {
+        tracing::warn!(flag, "this flag is accepted for the sake of existing manifests and has no effect");
+    }
+    let config = kube::Config::infer().await.context("find the management cluster")?;
+    let limit = GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE);
+    let client = ClientBuilder::try_from(config)
+        .context("connect to the management cluster")?
+        .with_layer(&limit)
+        .build();
+    let (stop, stopped) = watch::channel(false);
+    let mut signals = JoinSet::new();
+    signals.spawn(async move {
+        told_to_stop().await;
+        tracing::info!("told to stop");
+        stop.send_replace(true);
+    });
+    manage(client, Options::from(&args), stopped).await
+}
+
+/// SIGTERM, or an interrupt from the keyboard.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for signals");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Runs the controllers until `stopped` becomes true, or leadership is lost, which is an error.
+///
+/// # Guarantees
+/// With a Lease, nothing is written before it is ours, nor after it is lost. Told to stop, every pass that has begun is
+/// ended and the Lease is given back.
+pub async fn manage(client: Client, options: Options, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let (context, streams) = observe(&client, options.settings, Arc::clone(&metrics));
+    let mut servers = JoinSet::new();
+    let (reached, is_reached) = watch::channel(false);
+    if let Some(address) = options.health {
+        servers.spawn(http::serve_health(address, is_reached));
+    }
+    if let Some(address) = options.metrics {
+        servers.spawn(http::serve_metrics(address, metrics, context.caches.clone()));
+    }
+    let work = lead(options.lease_namespace, Arc::new(context), streams, stopped, reached);
+    tokio::select! {
+        result = work => result,
+        Some(ended) = servers.join_next() => Err(anyhow!("a server ended: {ended:?}")),
+    }
+}
+
+async fn lead(
+    namespace: Option<String>,
+    context: Arc<Context>,
+    streams: Streams,
+    mut stopped: watch::Receiver<bool>,
+    reached: watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    let client = context.cluster.client().clone();
+    client.apiserver_version().await.context("reach the management cluster")?;
+    reached.send_replace(true);
+    let controllers = control(context, streams, stopped.clone());
+    let Some(namespace) = namespace else {
+        controllers.await;
+        return Ok(());
+    };
+    let mut candidate = Candidate::new(client, &namespace, identity());
+    tokio::select! {
+        () = candidate.acquire() => tracing::info!(lease = labels::LEADER_LEASE, "this replica leads"),
+        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+    }
+    tokio::select! {
+        () = controllers => {}
+        () = candidate.keep() => return Err(anyhow!("the Lease {} is lost", labels::LEADER_LEASE)),
+    }
+    candidate.release().await;
+    Ok(())
+}
+
+/// Nobody else is called this.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}_{}_{}", host.trim(), std::process::id(), clock::now().as_nanosecond())
+}
+
+type Changes<K> = futures::stream::BoxStream<'static, Result<K, watcher::Error>>;
+
+/// The watches, not yet running.
+struct Streams {
+    tenants: Changes<TenantControlPlane>,
+    data_stores: Changes<DataStore>,
+    secrets: Changes<k8s_openapi::api::core::v1::Secret>,
+    config_maps: Changes<k8s_openapi::api::core::v1::ConfigMap>,
+    services: Changes<k8s_openapi::api::core::v1::Service>,
+    deployments: Changes<k8s_openapi::api::apps::v1::Deployment>,
+    nudged_tenants: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<TenantControlPlane>>,
+    nudged_data_stores: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<DataStore>>,
+}
+
+/// Caches of what is ours, and the watches that fill them once they run.
+fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Context, Streams) {
+    let ours = watcher::Config::default().labels(&format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE));
+    let everything = watcher::Config::default();
+    let (tenants, tenant_changes) = watched(client, &everything);
+    let (data_stores, data_store_changes) = watched(client, &everything);
+    let (secrets, secret_changes) = watched(client, &ours);
+    let (config_maps, config_map_changes) = watched(client, &ours);
+    let (services, service_changes) = watched(client, &ours);
+    let (deployments, deployment_changes) = watched(client, &ours);
+    let (nudge_tenants, tenants_to_see) = mpsc::unbounded();
+    let (nudge_data_stores, data_stores_to_see) = mpsc::unbounded();
+    let context = Context {
+        cluster: Cluster::new(client.clone(), FIELD_MANAGER),
+        caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments },
+        stores: Stores::default(),
+        tenants: Tenants::default(),
+        settings,
+        backoff: Backoff::default(),
+        metrics,
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: FIELD_MANAGER.into(), instance: None },
+        ),
+        nudge_tenants,
+        nudge_data_stores,
+    };
+    let streams = Streams {
+        tenants: tenant_changes,
+        data_stores: data_store_changes,
+        secrets: secret_changes,
+        config_maps: config_map_changes,
+        services: service_changes,
+        deployments: deployment_changes,
+        nudged_tenants: tenants_to_see,
+        nudged_data_stores: data_stores_to_see,
+    };
+    (context, streams)
+}
+
+fn watched<K>(client: &Client, config: &watcher::Config) -> (Cache<K>, Changes<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (cache, changes) = Cache::watch(Api::all(client.clone()), config.clone());
+    (cache, changes.boxed())
+}
+
+/// Runs one controller per kind until `stopped` becomes true.
+async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiver<bool>) {
+    let noticed = Arc::clone(&context);
+    let tenants = streams.tenants.inspect_ok(move |tcp| noticed.nudge_data_store_of(tcp));
+    let tenant_controller = Controller::for_stream(tenants, context.caches.tenants.seen())
+        .with_config(controller::Config::default().concurrency(context.settings.concurrency))
+        .owns_stream(streams.secrets)
+        .owns_stream(streams.config_maps)
+        .owns_stream(streams.services)
+        .owns_stream(streams.deployments)
+        .reconcile_on(streams.nudged_tenants)
+        .graceful_shutdown_on(stop(stopped.clone()))
+        .run(tenant_control_plane::reconcile, tenant_control_plane::on_error, Arc::clone(&context));
+    let data_store_controller =
+        Controller::for_stream(streams.data_stores, context.caches.data_stores.seen())
+            .reconcile_on(streams.nudged_data_stores)
+            .graceful_shutdown_on(stop(stopped))
+            .run(datastore::reconcile, datastore::on_error, context);
+    tokio::join!(drained(tenant_controller), drained(data_store_controller));
+}
+
+async fn stop(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone will not tell us to stop; the process ends with it.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Failures of passes are logged where they are handled; what is left are those of the watches and queues.
+async fn drained<K, E>(
+    results: impl futures::Stream<
+        Item = Result<
+            (kube::runtime::reflector::ObjectRef<K>, controller::Action),
+            controller::Error<E, watcher::Error>,
+        >,
+    >,
+) where
+    K: Resource<DynamicType = ()>,
+    E: std::error::Error + 'static,
+{
+    let log = |result| async {
+        match result {
+            Err(controller::Error::QueueError(error)) => {
+                tracing::warn!(error = crate::error::chain(&error), "a watch was interrupted");
+            }
+            Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => {}
+            Err(error) => tracing::warn!(error = crate::error::chain(&error), "a controller stumbled"),
+        }
+    };
+    results.for_each(log).await;
+}
