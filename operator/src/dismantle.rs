@@ -64,8 +64,11 @@ async fn stop(cx: &Context, id: &TenantId) -> Result<(), Error> {
 }
 
 async fn clear(cx: &Context, tcp: &TenantControlPlane, id: &TenantId, claim: &Claim) -> Result<(), Error> {
-    let refused =
-        |source| Error::DataStore { stage: "deletion", data_store: claim.data_store.clone(), source };
+    let refused = |source| Error::DataStore {
+        stage: "deletion",
+        data_store: claim.data_store.clone(),
+        source: Box::new(source),
+    };
     let open = match cx.stores.get(&claim.data_store) {
         Some(Examined::Usable(open)) => open,
         Some(Examined::Unusable { reason, message, .. }) => {
