@@ -6,7 +6,9 @@ use anyhow::{Result, ensure};
 
 use crate::{cache::Cache, command, workspace};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Naming the target keeps build scripts, which are no static programs, apart from the operator.
+const TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 /// Builds the operator as one static binary and returns where it lies.
 ///
