@@ -68,7 +68,7 @@ impl Tenants {
         }
         let key = tcp.annotations().get(labels::KUBECONFIG_SECRET_KEY).map_or(OWN_KUBECONFIG, String::as_str);
         let secret = &credentials.secrets[&Child::AdminKubeconfig];
-        let client = client(tenant, service, secret, key).await.map_err(|source| failed(source))?;
+        let client = client(tenant, service, secret, key).await.map_err(failed)?;
         let answer =
             client.request_text(http_get("/readyz")?).await.map_err(|source| failed(Box::new(source)))?;
         tracing::debug!(tenant = %tenant.id, answer, "the tenant answers");
