@@ -46,7 +46,7 @@ spec:
   - name: certs
     secret:
       secretName: {{ include "kamaji.etcd.fullname" . }}-root-client-certs
-      defaultMode: 0440
+      defaultMode: 288 # 0440
   {{- with (index .Values "kamaji-etcd").nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}

@@ -1,0 +1,181 @@
+//! What the charts render and what they refuse, without a cluster.
+
+use clap::Parser;
+use kamaji_operator::{Cli, Command};
+use serde_json::{Value, json};
+
+use super::{chart, helm, object, outcome, render, strings, template};
+
+#[test]
+fn the_charts_pass_the_linter() {
+    for name in ["kamaji", "kamaji-crds"] {
+        let answer = outcome(&helm(&["lint", "--strict", &chart(name).display().to_string()]));
+        assert!(answer.is_ok(), "{name}: {}", answer.unwrap_err());
+    }
+}
+
+#[test]
+fn bad_values_are_refused_with_their_place() {
+    for (setting, words) in [
+        ("replicaCount=many", "'/replicaCount': got string, want integer"),
+        ("replicaCount=-1", "'/replicaCount'"),
+        ("image.pullPolicy=Sometimes", "'/image/pullPolicy': value must be one of"),
+        ("metricsBindAddress=nowhere", "'/metricsBindAddress'"),
+        ("replicas=2", "additional properties 'replicas' not allowed"),
+        ("extraArgs=--one", "'/extraArgs': got string, want array"),
+        ("podDisruptionBudget.maxUnavailable=half", "'/podDisruptionBudget/maxUnavailable'"),
+        ("kamaji-etcd.replicas=2", "'/kamaji-etcd/replicas': value must be one of 1, 3, 5"),
+        ("kamaji-etcd.persistence.size=big", "'/kamaji-etcd/persistence/size'"),
+        (
+            "kamaji-etcd.persistentVolumeClaim.size=1Gi",
+            "additional properties 'persistentVolumeClaim' not allowed",
+        ),
+        ("kamaji-etcd.fullnameOverride=Upper", "'/kamaji-etcd/fullnameOverride'"),
+        ("kamaji-etcd.quotaBackendBytes=1", "'/kamaji-etcd/quotaBackendBytes'"),
+        ("kubeconfigGenerator.enabled=true", "this version has no kubeconfig generator"),
+    ] {
+        let complaint = template("kamaji", &[setting]).expect_err(setting);
+        assert!(complaint.contains(words), "{setting}: {complaint}");
+    }
+    let complaint = template("kamaji-crds", &["install=true"]).unwrap_err();
+    assert!(complaint.contains("additional properties 'install' not allowed"), "{complaint}");
+}
+
+#[test]
+fn values_of_the_go_chart_are_understood() {
+    let objects = render(&[
+        "telemetry.disabled=true",
+        "temporaryDirectoryPath=/tmp/kamaji",
+        "kubeconfigGenerator.replicaCount=2",
+        "kamaji-etcd.certManager.enabled=true",
+        "kamaji-etcd.certManager.issuerRef.name=x",
+        "loggingDevel.enable=true",
+        "serviceMonitor.enabled=true",
+    ]);
+    object(&objects, "ServiceMonitor", "kamaji");
+}
+
+#[test]
+fn names_are_those_of_the_go_chart() {
+    let objects = render(&[]);
+    for (kind, name) in [
+        ("Deployment", "kamaji"),
+        ("ServiceAccount", "kamaji-controller-manager"),
+        ("ClusterRole", "kamaji-manager-role"),
+        ("ClusterRoleBinding", "kamaji-manager-rolebinding"),
+        ("Role", "kamaji-leader-election-role"),
+        ("RoleBinding", "kamaji-leader-election-rolebinding"),
+        ("StatefulSet", "kamaji-etcd"),
+        ("Secret", "kamaji-etcd-certs"),
+        ("Secret", "kamaji-etcd-root-client-certs"),
+        ("Service", "kamaji-metrics-service"),
+        ("DataStore", "default"),
+    ] {
+        assert_eq!(object(&objects, kind, name)["metadata"]["name"], name, "{kind}");
+    }
+    let selector = json!({
+        "app.kubernetes.io/component": "controller-manager",
+        "app.kubernetes.io/instance": "kamaji",
+        "app.kubernetes.io/name": "kamaji",
+    });
+    assert_eq!(object(&objects, "Deployment", "kamaji")["spec"]["selector"]["matchLabels"], selector);
+}
+
+/// Reads the arguments of a rendered container as the operator would.
+fn command_line(container: &Value) -> Command {
+    let mut words = vec!["kamaji".to_owned()];
+    words.extend(strings(&container["args"]));
+    if words.contains(&"manager".to_owned()) {
+        // Comes from the environment in the Pod.
+        words.push("--pod-namespace=kamaji-system".into());
+    }
+    Cli::try_parse_from(words).unwrap_or_else(|problem| panic!("{problem}")).command
+}
+
+#[test]
+fn the_operator_understands_its_arguments() {
+    for settings in
+        [vec![], vec!["loggingDevel.enable=true", "extraArgs={--max-concurrent-tcp-reconciles=4}"]]
+    {
+        let objects = render(&settings);
+        let deployment = object(&objects, "Deployment", "kamaji");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let Command::Manager(args) = command_line(container) else { panic!("not the manager") };
+        assert_eq!(args.datastore, "default");
+        assert!(args.leader_elect);
+        let ports: Vec<u64> = container["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| port["containerPort"].as_u64().unwrap())
+            .collect();
+        let bound = [args.metrics_bind_address, args.health_probe_bind_address];
+        assert_eq!(bound.map(|address| u64::from(address.0.unwrap().port())).as_slice(), ports);
+    }
+}
+
+#[test]
+fn no_default_data_store_means_no_flag() {
+    let objects = render(&["defaultDatastoreName="]);
+    let deployment = object(&objects, "Deployment", "kamaji");
+    let Command::Manager(args) = command_line(&deployment["spec"]["template"]["spec"]["containers"][0])
+    else {
+        panic!("not the manager")
+    };
+    assert_eq!(args.datastore, "");
+}
+
+#[test]
+fn every_member_of_etcd_is_told_of_every_other() {
+    let objects = render(&["kamaji-etcd.replicas=3"]);
+    let member = |number: usize| format!("kamaji-etcd-{number}.kamaji-etcd.kamaji-system.svc.cluster.local");
+    let endpoints: Vec<String> = (0..3).map(|number| format!("{}:2379", member(number))).collect();
+    assert_eq!(strings(&object(&objects, "DataStore", "default")["spec"]["endpoints"]), endpoints);
+    let job = object(&objects, "Job", "kamaji-etcd-init-");
+    let Command::EtcdInit(args) = command_line(&job["spec"]["template"]["spec"]["containers"][0]) else {
+        panic!("not etcd-init")
+    };
+    assert_eq!(args.endpoints, endpoints);
+    let etcd = object(&objects, "StatefulSet", "kamaji-etcd");
+    let cluster: Vec<String> =
+        (0..3).map(|number| format!("kamaji-etcd-{number}=https://{}:2380", member(number))).collect();
+    let arguments = strings(&etcd["spec"]["template"]["spec"]["containers"][0]["args"]);
+    assert!(arguments.contains(&format!("--initial-cluster={}", cluster.join(","))), "{arguments:?}");
+    assert_eq!(object(&objects, "PodDisruptionBudget", "kamaji-etcd")["spec"]["maxUnavailable"], 1);
+}
+
+#[test]
+fn etcd_can_be_left_out() {
+    let objects = render(&["kamaji-etcd.deploy=false"]);
+    for kind in ["StatefulSet", "Job", "Secret", "DataStore"] {
+        assert!(objects.iter().all(|object| object["kind"] != kind), "{kind} is rendered");
+    }
+}
+
+#[test]
+fn the_data_is_kept_in_a_claim_unless_told_otherwise() {
+    let kept = render(&["kamaji-etcd.persistence.size=3Gi", "kamaji-etcd.persistence.storageClassName=fast"]);
+    let claim = &object(&kept, "StatefulSet", "kamaji-etcd")["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["storageClassName"], "fast");
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "3Gi");
+    let trial = render(&["kamaji-etcd.persistence.enabled=false"]);
+    let spec = &object(&trial, "StatefulSet", "kamaji-etcd")["spec"];
+    assert!(spec.get("volumeClaimTemplates").is_none());
+    assert_eq!(spec["template"]["spec"]["volumes"][1], json!({ "name": "data", "emptyDir": {} }));
+}
+
+#[test]
+fn the_authoritys_key_reaches_no_pod() {
+    for workload in render(&[]).iter().filter(|object| object["spec"]["template"]["spec"].is_object()) {
+        assert!(!workload["spec"]["template"].to_string().contains("ca.key"), "{}", workload["kind"]);
+    }
+}
+
+#[test]
+fn another_image_is_another_job() {
+    let name = |settings: &[&str]| {
+        object(&render(settings), "Job", "kamaji-etcd-init-")["metadata"]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(name(&[]), name(&[]));
+    assert_ne!(name(&[]), name(&["image.tag=other"]));
+}
