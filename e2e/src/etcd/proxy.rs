@@ -28,12 +28,14 @@ const BUFFER: usize = 64 * 1024;
 pub enum Mode {
     /// Everything passes.
     Pass,
-    /// So many messages of clients pass from now on; the next one falls to the cut, and then nothing passes any more.
+    /// So many messages of clients pass from now on; the next one falls to the cut.
     CutAfter {
         /// How many.
         messages: usize,
         /// On which side of the server's work the cut is.
         moment: Moment,
+        /// What is left afterwards.
+        aftermath: Aftermath,
     },
     /// Connections are accepted, and nothing ever comes back.
     Swallow,
@@ -48,6 +50,15 @@ pub enum Moment {
     Before,
     /// The server gets the message, and its answer is lost.
     After,
+}
+
+/// What is left after a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// Nothing passes any more.
+    Dead,
+    /// New connections pass.
+    Alive,
 }
 
 /// A proxy. Its port is closed once this is dropped.
@@ -103,9 +114,9 @@ impl Proxy {
         *self.shared.mode() = mode;
     }
 
-    /// Whether the cut has been made.
-    pub fn was_cut(&self) -> bool {
-        *self.shared.mode() == Mode::Refuse
+    /// Whether a cut that was set is still to come.
+    pub fn is_uncut(&self) -> bool {
+        matches!(*self.shared.mode(), Mode::CutAfter { .. })
     }
 
     /// How many connections were made so far.
@@ -125,12 +136,12 @@ impl Shared {
             Mode::Pass => Fate::Passes,
             Mode::Refuse => Fate::CutBefore,
             Mode::Swallow => Fate::Swallowed,
-            Mode::CutAfter { messages: 0, moment } => {
-                *mode = Mode::Refuse;
+            Mode::CutAfter { messages: 0, moment, aftermath } => {
+                *mode = if aftermath == Aftermath::Dead { Mode::Refuse } else { Mode::Pass };
                 if moment == Moment::Before { Fate::CutBefore } else { Fate::CutAfter }
             }
-            Mode::CutAfter { messages, moment } => {
-                *mode = Mode::CutAfter { messages: messages - 1, moment };
+            Mode::CutAfter { messages, moment, aftermath } => {
+                *mode = Mode::CutAfter { messages: messages - 1, moment, aftermath };
                 Fate::Passes
             }
         }

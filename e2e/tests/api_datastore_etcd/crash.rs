@@ -4,7 +4,7 @@ use anyhow::Result;
 use kamaji_datastore::{account::Account, config::Settings, store::Store};
 use kamaji_e2e::etcd::{
     Etcd,
-    proxy::{Mode, Moment, Proxy},
+    proxy::{Aftermath, Mode, Moment, Proxy},
 };
 
 use super::{account, assert_complete, assert_gone, operator};
@@ -31,6 +31,15 @@ async fn die_after(etcd: &Etcd, account: &Account, verb: Verb, count: usize) -> 
 enum Verb {
     Ensure,
     Remove,
+}
+
+impl Verb {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Ensure => Self::Remove,
+            Self::Remove => Self::Ensure,
+        }
+    }
 }
 
 /// A complete account with data, or none: what the first verb of a sweep starts from.
@@ -81,33 +90,36 @@ async fn it_may_die_between_every_two_statements() -> Result<()> {
     finish(&etcd, &account, Verb::Remove).await
 }
 
-/// Cuts the connection at every message of `begun` in turn, and lets a new operator finish.
-async fn sweep(etcd: &Etcd, account: &Account, begun: Verb, moment: Moment) -> Result<usize> {
+/// Cuts the connection at every message of `begun` in turn; returns how many there are.
+///
+/// If a standing connection can be made anew, `begun` must do its work all the same; else it says that nothing is
+/// reached. Then a new operator, over a connection of its own, finishes the work or undoes it.
+async fn sweep(begun: Verb, moment: Moment, aftermath: Aftermath) -> Result<usize> {
+    let etcd = Etcd::start().await?;
+    let account = account("cut", "cut-user");
     for messages in 0.. {
         assert!(messages < ENOUGH, "no end");
-        prepare(etcd, account, begun).await?;
+        prepare(&etcd, &account, begun).await?;
         let proxy = Proxy::start(etcd.endpoint()).await?;
         let store = Store::etcd(Settings { endpoints: vec![proxy.endpoint().clone()], ..etcd.settings() })?;
-        proxy.set(Mode::CutAfter { messages, moment });
-        let survived = match begun {
-            Verb::Ensure => store.ensure(account).await.map(|_| ()),
-            Verb::Remove => store.remove(account).await,
+        if aftermath == Aftermath::Alive {
+            // A connection that cannot even be made is told at once: only one that stands is replaced silently.
+            store.check().await?;
+        }
+        proxy.set(Mode::CutAfter { messages, moment, aftermath });
+        let outcome = match begun {
+            Verb::Ensure => store.ensure(&account).await.map(drop),
+            Verb::Remove => store.remove(&account).await,
         };
-        if let Err(error) = &survived {
-            assert_eq!(error.reason(), "Unreachable", "{error}");
-        }
-        // The one that lived to see the connection come back finishes by itself; else another one does the opposite.
-        if messages % 2 == 0 {
-            proxy.set(Mode::Pass);
-            match begun {
-                Verb::Ensure => store.ensure(account).await.map(|_| ())?,
-                Verb::Remove => store.remove(account).await?,
+        match outcome {
+            Err(error) if aftermath == Aftermath::Dead => {
+                assert_eq!(error.reason(), "Unreachable", "{error}")
             }
-            finish(etcd, account, begun).await?;
+            outcome => outcome?,
         }
-        finish(etcd, account, if begun == Verb::Ensure { Verb::Remove } else { Verb::Ensure }).await?;
-        if survived.is_ok() {
-            finish(etcd, account, Verb::Remove).await?;
+        let finished = if messages % 2 == 0 { begun } else { begun.opposite() };
+        finish(&etcd, &account, finished).await?;
+        if proxy.is_uncut() {
             return Ok(messages);
         }
     }
@@ -116,26 +128,32 @@ async fn sweep(etcd: &Etcd, account: &Account, begun: Verb, moment: Moment) -> R
 
 #[tokio::test]
 async fn its_connection_may_be_cut_before_every_message_of_ensure() -> Result<()> {
-    let messages =
-        sweep(&Etcd::start().await?, &account("cut-a", "cut-a"), Verb::Ensure, Moment::Before).await?;
+    let messages = sweep(Verb::Ensure, Moment::Before, Aftermath::Dead).await?;
     assert!(messages > 10, "{messages} messages for five statements");
     Ok(())
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_after_every_message_of_ensure() -> Result<()> {
-    sweep(&Etcd::start().await?, &account("cut-b", "cut-b"), Verb::Ensure, Moment::After).await?;
-    Ok(())
+    sweep(Verb::Ensure, Moment::After, Aftermath::Dead).await.map(drop)
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_before_every_message_of_remove() -> Result<()> {
-    sweep(&Etcd::start().await?, &account("cut-c", "cut-c"), Verb::Remove, Moment::Before).await?;
-    Ok(())
+    sweep(Verb::Remove, Moment::Before, Aftermath::Dead).await.map(drop)
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_after_every_message_of_remove() -> Result<()> {
-    sweep(&Etcd::start().await?, &account("cut-d", "cut-d"), Verb::Remove, Moment::After).await?;
-    Ok(())
+    sweep(Verb::Remove, Moment::After, Aftermath::Dead).await.map(drop)
+}
+
+#[tokio::test]
+async fn ensure_survives_the_loss_of_any_answer() -> Result<()> {
+    sweep(Verb::Ensure, Moment::After, Aftermath::Alive).await.map(drop)
+}
+
+#[tokio::test]
+async fn remove_survives_the_loss_of_any_answer() -> Result<()> {
+    sweep(Verb::Remove, Moment::After, Aftermath::Alive).await.map(drop)
 }

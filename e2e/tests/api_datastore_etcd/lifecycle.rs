@@ -1,7 +1,7 @@
 //! From nothing to an account and back, again and again.
 
 use anyhow::Result;
-use etcd_client::{Permission, PutOptions, RoleRevokePermissionOptions, UserAddOptions};
+use etcd_client::{Client, Permission, PutOptions, RoleRevokePermissionOptions, UserAddOptions};
 use futures::future::try_join_all;
 use kamaji_datastore::store::{Change, Marker};
 use kamaji_e2e::etcd::Etcd;
@@ -176,6 +176,33 @@ async fn sixteen_tenants_at_once_do_not_disturb_each_other() -> Result<()> {
         assert_gone(&mut root, account).await?;
     }
     Ok(())
+}
+
+/// Changes users and roles as fast as etcd can; every request that is under way meanwhile may be refused for its age.
+async fn storm(mut root: Client) -> Result<()> {
+    root.role_add("storm").await?;
+    root.user_add("storm", "", Some(UserAddOptions::new().with_no_pwd())).await?;
+    loop {
+        root.user_grant_role("storm", "storm").await?;
+        root.user_revoke_role("storm", "storm").await?;
+    }
+}
+
+#[tokio::test]
+async fn users_and_roles_that_change_all_the_time_disturb_nobody() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let store = operator(&etcd)?;
+    let work = async {
+        let accounts: Vec<_> = (0..16).map(|n| account(&format!("calm-{n}"), &format!("calm-{n}"))).collect();
+        try_join_all(accounts.iter().map(|account| store.ensure(account))).await?;
+        try_join_all((0..64).map(|_| store.audit())).await?;
+        try_join_all(accounts.iter().map(|account| store.remove(account))).await?;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        done = work => done,
+        ended = storm(etcd.root().await?) => ended,
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod crash;
 mod foreign;
 mod health;
+mod initialise;
 mod isolation;
 mod lifecycle;
 
