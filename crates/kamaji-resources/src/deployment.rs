@@ -138,7 +138,7 @@ fn pod_spec(tenant: &Tenant, part: Part) -> PodSpec {
         automount_service_account_token: Some(wish.automount_service_account_token.unwrap_or(false)),
         // A namespace may hold hundreds of Services; their addresses as environment variables help nobody here.
         enable_service_links: Some(false),
-        security_context: Some(wish.pod_security_context.clone().unwrap_or_else(security::pod)),
+        security_context: Some(security::pod(wish.pod_security_context.as_ref())),
         ..PodSpec::default()
     }
 }

@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::Container;
 use kamaji_api::v1alpha1::{AddressType, AdmissionController};
 use kamaji_api::{Child, Tenant};
 
-use super::args::{Flags, Winner, compose, names_flag};
+use super::args::{self, Flags, Winner, compose, names_flag};
 use super::pki::{self, DIRECTORY, Files};
 use super::{Inputs, Part, probes, security};
 use crate::kubeadm_config::joined;
@@ -44,13 +44,10 @@ const FILES: &[Files] = &[
     },
 ];
 
-/// Plugins that every tenant gets besides those it names: without the first a kubelet may touch other nodes' objects,
+/// Plugins that every tenant gets besides those it names, unless it disables them: without the first a kubelet may touch other nodes' objects,
 /// without the second any user may take over addresses (CVE-2020-8554).
 const ALWAYS: [AdmissionController; 2] =
     [AdmissionController::NodeRestriction, AdmissionController::DenyServiceExternalIPs];
-
-/// Authenticated encryption with forward secrecy only; TLS 1.3 brings its own.
-const CIPHERS: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
 
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs.tenant, PKI, FILES)] }
@@ -89,7 +86,8 @@ fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     let extra = tenant.deployment.extra_args.clone().unwrap_or_default().api_server;
     let mut ours = vec![
         (Winner::User, defaults(tenant)),
-        (Winner::Kamaji, managed(inputs)),
+        (Winner::User, args::tls()),
+        (Winner::Kamaji, managed(inputs, &extra)),
         (Winner::Kamaji, etcd(inputs)),
     ];
     // Upstream refuses both at once.
@@ -113,18 +111,16 @@ fn defaults(tenant: &Tenant) -> Flags {
             format!("https://kubernetes.default.svc.{}", tenant.network.cluster_domain),
         ),
         ("service-account-lookup", "true".into()),
-        ("tls-cipher-suites", CIPHERS.into()),
-        ("tls-min-version", "VersionTLS12".into()),
     ]
 }
 
-fn managed(inputs: &Inputs<'_>) -> Flags {
+fn managed(inputs: &Inputs<'_>, extra: &[String]) -> Flags {
     let Inputs { tenant, endpoint, .. } = inputs;
     let file = |name: &str| format!("{DIRECTORY}/{name}");
     vec![
         ("advertise-address", endpoint.advertised.to_string()),
         ("client-ca-file", file("ca.crt")),
-        ("enable-admission-plugins", plugins(tenant)),
+        ("enable-admission-plugins", plugins(tenant, extra)),
         ("kubelet-client-certificate", file("apiserver-kubelet-client.crt")),
         ("kubelet-client-key", file("apiserver-kubelet-client.key")),
         ("kubelet-preferred-address-types", words(&tenant.address_types, AddressType::as_str)),
@@ -156,9 +152,15 @@ fn etcd(inputs: &Inputs<'_>) -> Flags {
     ]
 }
 
-fn plugins(tenant: &Tenant) -> String {
+/// Upstream refuses a plugin that is both enabled and disabled, so what the user disables is not added.
+fn plugins(tenant: &Tenant, extra: &[String]) -> String {
     let named = &tenant.admission_controllers;
-    let always = ALWAYS.iter().filter(|plugin| !named.contains(plugin));
+    let disabled: Vec<&str> = args::values(extra, "disable-admission-plugins")
+        .into_iter()
+        .flat_map(|list| list.split(','))
+        .collect();
+    let always =
+        ALWAYS.iter().filter(|plugin| !named.contains(plugin) && !disabled.contains(&plugin.as_str()));
     words(&named.iter().chain(always).copied().collect::<Vec<_>>(), AdmissionController::as_str)
 }
 

@@ -33,6 +33,28 @@ pub fn compose(ours: &[(Winner, Flags)], user: &[String]) -> Vec<String> {
     composed
 }
 
+/// Authenticated encryption with forward secrecy only; TLS 1.3 brings its own.
+const CIPHERS: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256";
+
+/// How every component serves.
+pub(super) fn tls() -> Flags {
+    vec![("tls-cipher-suites", CIPHERS.into()), ("tls-min-version", "VersionTLS12".into())]
+}
+
+/// The values that the user gives to this flag, behind `=` or as the next argument.
+pub(super) fn values<'a>(user: &'a [String], flag: &str) -> Vec<&'a str> {
+    let is_flag = |argument: &String| name(argument).is_some_and(|name| name == flag);
+    let following = user.iter().skip(1).map(Some).chain([None]);
+    user.iter()
+        .zip(following)
+        .filter(|(argument, _)| is_flag(argument))
+        .filter_map(|(argument, next)| match argument.split_once('=') {
+            Some((_, value)) => Some(value),
+            None => next.map(String::as_str),
+        })
+        .collect()
+}
+
 /// Whether the user names this flag.
 pub fn names_flag(user: &[String], flag: &str) -> bool {
     names(user).contains(flag)
@@ -120,6 +142,12 @@ mod tests {
             assert_eq!(composed.len(), 4, "{composed:?}");
             assert!(composed.contains(&"--secure-port=6443".into()));
         }
+    }
+
+    #[test]
+    fn values_are_found_however_they_are_given() {
+        let given = user(&["--disable-x=a,b", "--other", "--disable_x", "c", "-v=4", "--disable-x"]);
+        assert_eq!(values(&given, "disable-x"), ["a,b", "c"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{Child, Tenant};
 
-use super::args::{Flags, Winner, compose};
+use super::args::{self, Flags, Winner, compose};
 use super::pki::{self, DIRECTORY, Files};
 use super::{Part, probes, security};
 use crate::kubeadm_config::joined;
@@ -41,7 +41,7 @@ fn container(tenant: &Tenant) -> Container {
         image: Some(tenant.images.controller_manager.clone()),
         image_pull_policy: Some("IfNotPresent".into()),
         command: Some(vec![NAME.into()]),
-        args: Some(compose(&[(Winner::User, defaults(tenant))], &extra)),
+        args: Some(compose(&[(Winner::User, defaults(tenant)), (Winner::User, args::tls())], &extra)),
         resources: wish.resources.clone().unwrap_or_default().controller_manager,
         liveness_probe: Some(probes.liveness),
         readiness_probe: Some(probes.readiness),

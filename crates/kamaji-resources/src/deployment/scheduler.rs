@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{Child, Tenant};
 
-use super::args::{Flags, Winner, compose};
+use super::args::{self, Flags, Winner, compose};
 use super::{Part, pki, probes, security};
 
 const NAME: &str = "kube-scheduler";
@@ -28,7 +28,10 @@ fn container(tenant: &Tenant) -> Container {
         image: Some(tenant.images.scheduler.clone()),
         image_pull_policy: Some("IfNotPresent".into()),
         command: Some(vec![NAME.into()]),
-        args: Some(compose(&[(Winner::Kamaji, managed()), (Winner::User, defaults())], &extra)),
+        args: Some(compose(
+            &[(Winner::Kamaji, managed()), (Winner::User, defaults()), (Winner::User, args::tls())],
+            &extra,
+        )),
         resources: wish.resources.clone().unwrap_or_default().scheduler,
         liveness_probe: Some(probes.liveness),
         readiness_probe: Some(probes.readiness),

@@ -5,19 +5,24 @@ use k8s_openapi::api::core::v1::{Capabilities, PodSecurityContext, SeccompProfil
 /// The user and group of the components: "nonroot" of the distroless images.
 const NONROOT: i64 = 65532;
 
-/// Nobody is root, and the group may read the keys.
-pub(super) fn pod() -> PodSecurityContext {
+/// Nobody is root, and the group may read the keys. What the user wishes is completed, not replaced: without a group of its
+/// own the Pod could not read them.
+pub(super) fn pod(wish: Option<&PodSecurityContext>) -> PodSecurityContext {
+    let wish = wish.cloned().unwrap_or_default();
     PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(NONROOT),
-        run_as_group: Some(NONROOT),
-        fs_group: Some(NONROOT),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
-        ..PodSecurityContext::default()
+        run_as_non_root: wish.run_as_non_root.or_else(|| Some(wish.run_as_user != Some(0))),
+        run_as_user: wish.run_as_user.or(Some(NONROOT)),
+        run_as_group: wish.run_as_group.or(Some(NONROOT)),
+        fs_group: wish.fs_group.or(Some(NONROOT)),
+        seccomp_profile: wish
+            .seccomp_profile
+            .or_else(|| Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None })),
+        ..wish
     }
 }
 
-/// No privileges beyond the user's own.
+/// No privileges beyond the user's own. Who the user is stands in the Pod's context, and only there, so that a wish about
+/// the Pod is not contradicted here.
 pub(super) fn container() -> SecurityContext {
     with_capabilities(None)
 }
@@ -33,8 +38,6 @@ fn with_capabilities(add: Option<Vec<String>>) -> SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".into()]) }),
         read_only_root_filesystem: Some(true),
-        run_as_non_root: Some(true),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
         ..SecurityContext::default()
     }
 }

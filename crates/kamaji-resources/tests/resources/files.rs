@@ -1,0 +1,156 @@
+//! Which file reaches which container, exactly.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{KeyToPath, PodSpec, Volume};
+
+use crate::scenario::{self, clock, now};
+
+/// Container, file, Secret of the tenant `blue`, key.
+const TABLE: &[(&str, &str, &str, &str)] = &[
+    ("kube-apiserver", "/etc/kubernetes/pki/apiserver.crt", "blue-api-server-certificate", "apiserver.crt"),
+    ("kube-apiserver", "/etc/kubernetes/pki/apiserver.key", "blue-api-server-certificate", "apiserver.key"),
+    ("kube-apiserver", "/etc/kubernetes/pki/ca.crt", "blue-ca", "ca.crt"),
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/pki/apiserver-kubelet-client.crt",
+        "blue-api-server-kubelet-client-certificate",
+        "apiserver-kubelet-client.crt",
+    ),
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/pki/apiserver-kubelet-client.key",
+        "blue-api-server-kubelet-client-certificate",
+        "apiserver-kubelet-client.key",
+    ),
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/pki/front-proxy-ca.crt",
+        "blue-front-proxy-ca-certificate",
+        "front-proxy-ca.crt",
+    ),
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/pki/front-proxy-client.crt",
+        "blue-front-proxy-client-certificate",
+        "front-proxy-client.crt",
+    ),
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/pki/front-proxy-client.key",
+        "blue-front-proxy-client-certificate",
+        "front-proxy-client.key",
+    ),
+    ("kube-apiserver", "/etc/kubernetes/pki/sa.pub", "blue-sa-certificate", "sa.pub"),
+    ("kube-apiserver", "/etc/kubernetes/pki/sa.key", "blue-sa-certificate", "sa.key"),
+    ("kube-apiserver", "/etc/kubernetes/pki/etcd/ca.crt", "blue-datastore-certificate", "ca.crt"),
+    ("kube-apiserver", "/etc/kubernetes/pki/etcd/server.crt", "blue-datastore-certificate", "server.crt"),
+    ("kube-apiserver", "/etc/kubernetes/pki/etcd/server.key", "blue-datastore-certificate", "server.key"),
+    (
+        "kube-controller-manager",
+        "/etc/kubernetes/controller-manager.conf",
+        "blue-controller-manager-kubeconfig",
+        "controller-manager.conf",
+    ),
+    ("kube-controller-manager", "/etc/kubernetes/pki/ca.crt", "blue-ca", "ca.crt"),
+    ("kube-controller-manager", "/etc/kubernetes/pki/ca.key", "blue-ca", "ca.key"),
+    (
+        "kube-controller-manager",
+        "/etc/kubernetes/pki/front-proxy-ca.crt",
+        "blue-front-proxy-ca-certificate",
+        "front-proxy-ca.crt",
+    ),
+    ("kube-controller-manager", "/etc/kubernetes/pki/sa.key", "blue-sa-certificate", "sa.key"),
+    ("kube-scheduler", "/etc/kubernetes/scheduler.conf", "blue-scheduler-kubeconfig", "scheduler.conf"),
+];
+
+type Row = (String, String, String, String);
+
+/// The files out of Secrets that every container of this Pod sees.
+fn files(pod: &PodSpec) -> BTreeSet<Row> {
+    let mut rows = BTreeSet::new();
+    for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
+        assert!(
+            container.env.is_none() && container.env_from.is_none(),
+            "{}: no secret travels by environment",
+            container.name
+        );
+        for mount in container.volume_mounts.iter().flatten() {
+            let volume = pod.volumes.iter().flatten().find(|volume| volume.name == mount.name).unwrap();
+            for (secret, item) in sources(volume) {
+                let path = format!("{}/{}", mount.mount_path, item.path);
+                assert!(
+                    mount.read_only == Some(true) && mount.sub_path.is_none(),
+                    "{path} of {}",
+                    container.name
+                );
+                rows.insert((container.name.clone(), path, secret, item.key));
+            }
+        }
+    }
+    rows
+}
+
+/// Secrets and keys of a volume. One that takes a whole Secret would hide what it brings.
+fn sources(volume: &Volume) -> Vec<(String, KeyToPath)> {
+    let one_by_one = |items: &Option<Vec<KeyToPath>>| items.clone().expect("no volume takes a whole Secret");
+    let mut found = Vec::new();
+    if let Some(source) = &volume.secret {
+        assert_eq!(source.default_mode, Some(0o400), "{}", volume.name);
+        let name = source.secret_name.clone().unwrap();
+        found.extend(one_by_one(&source.items).into_iter().map(|item| (name.clone(), item)));
+    }
+    if let Some(projected) = &volume.projected {
+        assert_eq!(projected.default_mode, Some(0o400), "{}", volume.name);
+        for secret in projected.sources.iter().flatten().filter_map(|source| source.secret.as_ref()) {
+            let items = one_by_one(&secret.items);
+            found.extend(items.into_iter().map(|item| (secret.name.clone(), item)));
+        }
+    }
+    assert!(found.iter().all(|(_, item)| item.mode.is_none()), "{}", volume.name);
+    found
+}
+
+#[test]
+fn every_file_reaches_the_containers_that_need_it_and_no_other() {
+    let expected: BTreeSet<Row> = TABLE
+        .iter()
+        .map(|(container, path, secret, key)| {
+            ((*container).into(), (*path).into(), (*secret).into(), (*key).into())
+        })
+        .collect();
+    for scenario in scenario::all() {
+        let deployment = scenario.ground().build(clock(now())).deployment;
+        assert_eq!(files(&deployment.spec.template.spec.unwrap()), expected, "{}", scenario.name);
+    }
+}
+
+#[test]
+fn keys_of_authorities_stay_with_the_one_that_signs() {
+    let holders = |key: &str| -> Vec<&str> {
+        TABLE.iter().filter(|(.., found)| *found == key).map(|(container, ..)| *container).collect()
+    };
+    assert_eq!(holders("ca.key"), ["kube-controller-manager"]);
+    assert_eq!(holders("tls.key"), [""; 0]);
+    assert_eq!(holders("front-proxy-ca.key"), [""; 0]);
+    assert_eq!(holders("sa.key"), ["kube-apiserver", "kube-controller-manager"]);
+}
+
+#[test]
+fn every_file_that_an_argument_names_is_there() {
+    let deployment = scenario::named("minimal").ground().build(clock(now())).deployment;
+    let pod = deployment.spec.template.spec.unwrap();
+    let files = files(&pod);
+    for container in &pod.containers {
+        let arguments = container.args.iter().flatten();
+        for path in arguments.filter_map(|argument| argument.split_once('=')).map(|(_, value)| value) {
+            if path.starts_with('/') && !path.starts_with("/4746b6dc") {
+                assert!(
+                    files.iter().any(|(name, found, ..)| *name == container.name && found == path),
+                    "{path} of {}",
+                    container.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything that is built for a tenant, over every kind of tenant: how it looks, what must hold of all of it, and when it
+//! changes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod children;
+mod files;
+mod golden;
+mod pod_security;
+mod properties;
+mod renewal;
+mod scenario;
+mod takeover;
