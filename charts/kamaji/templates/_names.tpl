@@ -60,3 +60,21 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{ printf "%s-%d.%s:2379" (include "kamaji.etcd.fullname" $root) $member (include "kamaji.etcd.domain" $root) }}
 {{- end }}
 {{- end }}
+
+{{- /* "true" if etcd keeps its data in a claim. What was installed stays; without a cluster to ask, "auto" means a claim. */ -}}
+{{- define "kamaji.etcd.claimed" -}}
+{{- $persistence := (index .Values "kamaji-etcd").persistence }}
+{{- if kindIs "bool" $persistence.enabled }}
+{{- if $persistence.enabled }}true{{ end }}
+{{- else }}
+{{- $installed := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "kamaji.etcd.fullname" .) }}
+{{- if $installed }}
+{{- if $installed.spec.volumeClaimTemplates }}true{{ end }}
+{{- else if or $persistence.storageClassName (not (lookup "v1" "Namespace" "" "kube-system")) }}true
+{{- else }}
+{{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items }}
+{{- if eq "true" (index (.metadata.annotations | default dict) "storageclass.kubernetes.io/is-default-class" | default "") }}true{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

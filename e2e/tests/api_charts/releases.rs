@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::{apps::v1::StatefulSet, core::v1::Secret, storage::v1::StorageClass},
+};
 use kamaji_e2e::api_server::ApiServer;
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, PostParams},
 };
+
+use serde_json::json;
 
 use super::{NAMESPACE, chart, helm, outcome};
 
@@ -62,6 +67,31 @@ async fn an_upgrade_keeps_the_certificates() {
     assert!(same("ca.crt") && same("ca.key"), "other names are no reason for another authority");
     assert!(!same("server.crt") && !same("peer.crt"), "other names need other certificates");
     assert!(cluster.secret("kamaji-etcd-root-client-certs").await == root, "root has no names");
+}
+
+#[tokio::test]
+async fn claims_are_used_where_the_cluster_can_fill_them() {
+    let cluster = Releases::start().await;
+    cluster.upgrade("kamaji-crds", &[]).unwrap();
+    let client = cluster.api.client().await.unwrap();
+    let etcd = Api::<StatefulSet>::namespaced(client.clone(), NAMESPACE);
+    let claimed = async || etcd.get("kamaji-etcd").await.unwrap().spec.volume_claim_templates.is_some();
+
+    let told = cluster.upgrade("kamaji", &[]).unwrap();
+    assert!(!claimed().await && told.contains("no default StorageClass"), "{told}");
+    let class: StorageClass = serde_json::from_value(json!({
+        "metadata": { "name": "standard", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } },
+        "provisioner": "example.com/disk",
+    }))
+    .unwrap();
+    Api::<StorageClass>::all(client).create(&PostParams::default(), &class).await.unwrap();
+    cluster.upgrade("kamaji", &["image.tag=next"]).unwrap();
+    assert!(!claimed().await, "what was installed stays");
+
+    cluster.helm(&["uninstall", "kamaji"]).unwrap();
+    let told = cluster.upgrade("kamaji", &[]).unwrap();
+    assert!(claimed().await && !told.contains("WARNING"), "{told}");
+    cluster.upgrade("kamaji", &["image.tag=next"]).unwrap();
 }
 
 #[tokio::test]

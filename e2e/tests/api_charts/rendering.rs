@@ -25,6 +25,10 @@ fn bad_values_are_refused_with_their_place() {
         ("extraArgs=--one", "'/extraArgs': got string, want array"),
         ("podDisruptionBudget.maxUnavailable=half", "'/podDisruptionBudget/maxUnavailable'"),
         ("kamaji-etcd.replicas=2", "'/kamaji-etcd/replicas': value must be one of 1, 3, 5"),
+        (
+            "kamaji-etcd.persistence.enabled=perhaps",
+            "'/kamaji-etcd/persistence/enabled': value must be one of",
+        ),
         ("kamaji-etcd.persistence.size=big", "'/kamaji-etcd/persistence/size'"),
         (
             "kamaji-etcd.persistentVolumeClaim.size=1Gi",
