@@ -1,25 +1,26 @@
 //! Moves one tenant towards its spec. Any line may fail; the next pass starts again from the top.
 
+mod anchors;
+mod findings;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::TenantControlPlane;
-use kamaji_api::{Child, Tenant, labels};
+use kamaji_api::{Child, Tenant};
 use kamaji_apply::ObjectId;
-use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
-use kamaji_resources::anchors::{self, ANCHORS, Birth, Unusable};
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::deployment::{self, Inputs};
 use kamaji_resources::rollout::Rollout;
-use kamaji_resources::status::{self, Facts};
+use kamaji_resources::status::Facts;
 use kamaji_resources::{
     Anchors, Claim, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, checksum,
     kubeadm_config, service,
 };
-use kube::ResourceExt;
 
+use self::findings::{certificates_finding, note_checksums, noted, rollout_finding};
+use crate::claim::{account, standing};
 use crate::clock;
 use crate::context::Context;
 use crate::error::Error;
@@ -193,99 +194,9 @@ impl<'a> Pass<'a> {
         facts.find(Concern::SpecAccepted, finding);
     }
 
-    /// Finalizer and names are written down before anything is made in the datastore.
-    async fn claim(&self, claim: &Claim) -> Result<(), Error> {
-        let finalizers = self.tcp.finalizers();
-        let is_held = finalizers.iter().any(|name| name == labels::DATASTORE_FINALIZER);
-        let is_named = self.memory.claim.is_some();
-        let hold = async { if is_held { Ok(()) } else { self.cx.hold(self.tcp).await } };
-        let name = async {
-            if is_named {
-                return Ok(());
-            }
-            let facts = Facts { claim: Some(claim.clone()), ..Facts::default() };
-            let status = status::compute(self.tenant, self.tcp.status.as_ref(), &facts, self.clock.now);
-            self.cx.write_status(self.tcp, status).await
-        };
-        tokio::try_join!(hold, name).map(|_| ())
-    }
-
     async fn expose(&self) -> Result<Arc<k8s_openapi::api::core::v1::Service>, Error> {
         let desired = service::build(self.tenant);
         self.cx.place_or_replace(self.reach("service"), &self.cx.caches.services, &desired).await
-    }
-
-    /// The anchors that are there, after those that were never there have been made.
-    async fn anchor(&self) -> Result<HeldSecrets, Error> {
-        let mut held = self.world.secrets.clone();
-        let found = futures::future::try_join_all(ANCHORS.map(|child| self.anchor_secret(child))).await?;
-        for (child, secret) in ANCHORS.into_iter().zip(found) {
-            match secret {
-                Some(secret) => held.insert(child, secret),
-                None => held.remove(&child),
-            };
-        }
-        Ok(held)
-    }
-
-    async fn anchor_secret(&self, child: Child) -> Result<Option<Arc<Secret>>, Error> {
-        let cx = self.cx;
-        let reach = self.reach("anchors");
-        let recorded =
-            self.memory.anchor(child).or_else(|| self.world.deployment.as_ref().map(|_| "deployed"));
-        match anchors::birth(&self.world.secrets, child, recorded) {
-            Birth::Due => {
-                let made = anchors::create(&self.tenant.id, child, self.clock.now)
-                    .map_err(|source| Error::Render { stage: "anchors", source })?;
-                let secret = match cx.cluster.create(&made).await {
-                    Ok(created) => created.into_object(),
-                    Err(source) => return Err(Error::kubernetes("anchors", source)),
-                };
-                self.check_anchor(reach, &secret)?;
-                Ok(Some(cx.caches.secrets.wrote(secret)))
-            }
-            Birth::Held => {
-                let held = &self.world.secrets[&child];
-                self.check_anchor(reach, held)?;
-                let kept = anchors::kept(&self.tenant.id, child, held);
-                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
-            }
-            // It may have lost its labels only.
-            Birth::Over => {
-                let name = child.name(&self.tenant.id.name);
-                let read = cx.cluster.get_opt::<Secret>(Some(&self.tenant.id.namespace), &name).await;
-                let Some(held) = read.map_err(|source| Error::kubernetes("anchors", source))? else {
-                    return Ok(None);
-                };
-                self.check_anchor(reach, &held)?;
-                let kept = anchors::kept(&self.tenant.id, child, &held);
-                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
-            }
-        }
-    }
-
-    /// A Secret of the user's may serve as the authority if the tenant says so.
-    fn check_anchor(&self, reach: Reach<'_>, secret: &Secret) -> Result<(), Error> {
-        let allowed =
-            self.tcp.annotations().get(labels::USE_EXISTING_CA).is_some_and(|value| value == "true");
-        let is_ca = secret.name_any() == Child::Ca.name(&self.tenant.id.name);
-        if allowed && is_ca { Ok(()) } else { reach.check(secret) }
-    }
-
-    fn read_anchors(&self, held: HeldSecrets, facts: &mut Facts) -> Option<(Anchors, HeldSecrets)> {
-        match Anchors::read(&held, |child| self.memory.anchor(child)) {
-            Ok(anchors) => {
-                facts.find(
-                    Concern::TrustAnchors,
-                    Finding::holds("InPlace", "authorities and service-account key are in place"),
-                );
-                Some((anchors, held))
-            }
-            Err(unusable) => {
-                facts.find(Concern::TrustAnchors, anchor_finding(&unusable, self.tenant));
-                None
-            }
-        }
     }
 
     async fn secure(&self, credentials: &Credentials, storage: &StorageCredentials) -> Result<(), Error> {
@@ -368,120 +279,6 @@ struct Equipment<'a> {
     endpoint: &'a Endpoint,
     anchors: &'a Anchors,
     held: &'a HeldSecrets,
-}
-
-/// What a tenant may take for its own in the datastore.
-pub(crate) fn standing(memory: &Memory) -> Standing {
-    if memory.storage_is_set_up { Standing::Recorded } else { Standing::Claimed }
-}
-
-/// A claim as the datastore knows it.
-pub(crate) fn account(
-    uid: &str,
-    claim: &Claim,
-    standing: Standing,
-) -> Result<Account, kamaji_datastore::error::Error> {
-    Ok(Account {
-        schema: Schema::parse(&claim.schema)?,
-        user: User::parse(&claim.user)?,
-        owner: Owner::parse(uid)?,
-        standing,
-    })
-}
-
-/// Notes a failure under its concern, so that the condition names it.
-fn noted(facts: &mut Facts, concern: Concern, error: Error) -> Error {
-    facts.find(concern, Finding::fails(error.reason(), error.chain()));
-    error
-}
-
-fn anchor_finding(unusable: &Unusable, tenant: &Tenant) -> Finding {
-    Finding::fails(unusable.reason(), unusable.message(&tenant.id))
-}
-
-fn certificates_finding(credentials: &Credentials, storage: &StorageCredentials) -> Finding {
-    let until = credentials.deadline.min(storage.deadline);
-    Finding::holds(
-        "Issued",
-        format!(
-            "every certificate is in place; the next is renewed at {}",
-            until.strftime("%Y-%m-%dT%H:%M:%SZ")
-        ),
-    )
-}
-
-fn rollout_finding(tenant: &Tenant, rollout: &Rollout) -> Finding {
-    let Rollout { wanted, ready, updated, .. } = rollout;
-    if tenant.is_asleep() {
-        Finding::fails("Sleeping", "asleep: set spec.controlPlane.deployment.replicas to wake it")
-    } else if rollout.is_complete() {
-        Finding::holds("RolledOut", format!("{ready} of {wanted} Pods are ready"))
-    } else {
-        Finding::fails(
-            "RollingOut",
-            format!("{ready} of {wanted} Pods are ready, {updated} run the newest version"),
-        )
-    }
-}
-
-fn note_checksums(
-    facts: &mut Facts,
-    held: &HeldSecrets,
-    credentials: &Credentials,
-    storage: &StorageCredentials,
-) {
-    for child in ANCHORS {
-        if let Some(secret) = held.get(&child) {
-            facts.checksums.insert(child, checksum::of_secret(secret));
-        }
-    }
-    facts.checksums.extend(credentials.secrets.keys().map(|child| (*child, credentials.checksum(*child))));
-    facts.checksums.insert(Child::DatastoreConfig, storage.config_checksum());
-    facts.checksums.insert(Child::DatastoreCertificate, storage.certificate_checksum());
-}
-
-impl Context {
-    /// The tenant cannot go before its data has.
-    async fn hold(&self, tcp: &TenantControlPlane) -> Result<(), Error> {
-        let desired = kube::core::PartialObjectMeta::<TenantControlPlane> {
-            types: Some(kube::core::TypeMeta::resource::<TenantControlPlane>()),
-            metadata: kube::core::ObjectMeta {
-                name: tcp.metadata.name.clone(),
-                namespace: tcp.metadata.namespace.clone(),
-                uid: tcp.metadata.uid.clone(),
-                finalizers: Some(vec![labels::DATASTORE_FINALIZER.into()]),
-                ..kube::core::ObjectMeta::default()
-            },
-            _phantom: std::marker::PhantomData,
-        };
-        self.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("claim", source))
-    }
-
-    /// The status is this one. No request is made when it is so already.
-    pub(crate) async fn write_status(
-        &self,
-        tcp: &TenantControlPlane,
-        status: kamaji_api::v1alpha1::TenantControlPlaneStatus,
-    ) -> Result<(), Error> {
-        let desired = TenantControlPlane {
-            metadata: kube::core::ObjectMeta {
-                name: tcp.metadata.name.clone(),
-                namespace: tcp.metadata.namespace.clone(),
-                uid: tcp.metadata.uid.clone(),
-                ..kube::core::ObjectMeta::default()
-            },
-            spec: tcp.spec.clone(),
-            status: Some(status),
-        };
-        match self.cluster.settle_status(&desired, Some(tcp)).await {
-            Ok(kamaji_apply::Applied::Changed(made)) => {
-                self.caches.tenants.wrote(made);
-                Ok(())
-            }
-            Ok(kamaji_apply::Applied::Unchanged(_)) => Ok(()),
-            Err(source) => Err(Error::kubernetes("status", source)),
-        }
-    }
 }
 
 /// What the object is called in logs.

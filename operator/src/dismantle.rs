@@ -9,9 +9,9 @@ use kamaji_resources::{Claim, Memory};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 
+use crate::claim::{account, standing};
 use crate::clock;
 use crate::context::Context;
-use crate::converge::{account, standing};
 use crate::error::Error;
 use crate::stores::Examined;
 use crate::world::World;

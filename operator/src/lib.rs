@@ -5,6 +5,7 @@
 
 mod backoff;
 mod cache;
+mod claim;
 mod cli;
 mod clock;
 mod context;
@@ -19,6 +20,7 @@ mod logging;
 mod manager;
 mod metrics;
 mod place;
+mod report;
 mod stores;
 mod tenants;
 mod world;

@@ -24,19 +24,28 @@ fn the_command_line_reference_is_current() {
 }
 
 fn rendered(program: &Command) -> String {
-    let mut text = String::from("# Command line\n\nThis file is generated from the program; do not edit it.\n");
-    for command in program.get_subcommands() {
-        text += &format!("\n## `{} {}`\n\n{}.\n", program.get_name(), command.get_name(), about(command));
-        let (plain, without_effect): (Vec<&Arg>, Vec<&Arg>) =
-            command.get_arguments().partition(|arg| arg.get_help_heading().is_none());
-        text += "\n| flag | default | what it does |\n|---|---|---|\n";
-        plain.into_iter().for_each(|arg| text += &row(arg));
-        if let Some(heading) = without_effect.first().and_then(|arg| arg.get_help_heading()) {
-            text += &format!("\n{heading}:\n\n| flag | default | why |\n|---|---|---|\n");
-            without_effect.into_iter().for_each(|arg| text += &row(arg));
-        }
-    }
-    text
+    let head = "# Command line\n\nThis file is generated from the program; do not edit it.\n".to_owned();
+    let sections = program.get_subcommands().map(|command| section(program.get_name(), command));
+    std::iter::once(head).chain(sections).collect()
+}
+
+fn section(program: &str, command: &Command) -> String {
+    let (plain, without_effect): (Vec<&Arg>, Vec<&Arg>) =
+        command.get_arguments().partition(|arg| arg.get_help_heading().is_none());
+    let heading = without_effect.first().and_then(|arg| arg.get_help_heading());
+    let second = heading.map(|heading| format!("\n{heading}:\n\n{}", table("why", &without_effect)));
+    format!(
+        "\n## `{program} {}`\n\n{}.\n\n{}{}",
+        command.get_name(),
+        about(command),
+        table("what it does", &plain),
+        second.unwrap_or_default()
+    )
+}
+
+fn table(last: &str, args: &[&Arg]) -> String {
+    let head = format!("| flag | default | {last} |\n|---|---|---|\n");
+    std::iter::once(head).chain(args.iter().map(|arg| row(arg))).collect()
 }
 
 fn about(command: &Command) -> String {

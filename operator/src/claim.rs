@@ -1,0 +1,68 @@
+//! A tenant's claim on its place in a datastore: written down before anything is made there.
+
+use kamaji_api::labels;
+use kamaji_api::v1alpha1::TenantControlPlane;
+use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
+use kamaji_resources::status::{self, Facts};
+use kamaji_resources::{Claim, Memory};
+use kube::ResourceExt;
+
+use crate::context::Context;
+use crate::converge::Pass;
+use crate::error::Error;
+
+impl Pass<'_> {
+    /// Finalizer and names are written down before anything is made in the datastore.
+    pub(crate) async fn claim(&self, claim: &Claim) -> Result<(), Error> {
+        let finalizers = self.tcp.finalizers();
+        let is_held = finalizers.iter().any(|name| name == labels::DATASTORE_FINALIZER);
+        let is_named = self.memory.claim.is_some();
+        let hold = async { if is_held { Ok(()) } else { self.cx.hold(self.tcp).await } };
+        let name = async {
+            if is_named {
+                return Ok(());
+            }
+            let facts = Facts { claim: Some(claim.clone()), ..Facts::default() };
+            let status = status::compute(self.tenant, self.tcp.status.as_ref(), &facts, self.clock.now);
+            self.cx.write_status(self.tcp, status).await
+        };
+        tokio::try_join!(hold, name).map(|_| ())
+    }
+}
+
+/// What a tenant may take for its own in the datastore.
+pub(crate) fn standing(memory: &Memory) -> Standing {
+    if memory.storage_is_set_up { Standing::Recorded } else { Standing::Claimed }
+}
+
+/// A claim as the datastore knows it.
+pub(crate) fn account(
+    uid: &str,
+    claim: &Claim,
+    standing: Standing,
+) -> Result<Account, kamaji_datastore::error::Error> {
+    Ok(Account {
+        schema: Schema::parse(&claim.schema)?,
+        user: User::parse(&claim.user)?,
+        owner: Owner::parse(uid)?,
+        standing,
+    })
+}
+
+impl Context {
+    /// The tenant cannot go before its data has.
+    async fn hold(&self, tcp: &TenantControlPlane) -> Result<(), Error> {
+        let desired = kube::core::PartialObjectMeta::<TenantControlPlane> {
+            types: Some(kube::core::TypeMeta::resource::<TenantControlPlane>()),
+            metadata: kube::core::ObjectMeta {
+                name: tcp.metadata.name.clone(),
+                namespace: tcp.metadata.namespace.clone(),
+                uid: tcp.metadata.uid.clone(),
+                finalizers: Some(vec![labels::DATASTORE_FINALIZER.into()]),
+                ..kube::core::ObjectMeta::default()
+            },
+            _phantom: std::marker::PhantomData,
+        };
+        self.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("claim", source))
+    }
+}

@@ -1,0 +1,97 @@
+//! The trust anchors of a tenant: made once, kept, and missed when they are gone.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kamaji_api::{Child, labels};
+use kamaji_resources::anchors::{self, ANCHORS, Birth};
+use kamaji_resources::conditions::{Concern, Finding};
+use kamaji_resources::status::Facts;
+use kamaji_resources::{Anchors, HeldSecrets};
+use kube::ResourceExt;
+
+use super::Pass;
+use crate::error::Error;
+use crate::place::Reach;
+
+impl Pass<'_> {
+    /// The anchors that are there, after those that were never there have been made.
+    pub(super) async fn anchor(&self) -> Result<HeldSecrets, Error> {
+        let mut held = self.world.secrets.clone();
+        let found = futures::future::try_join_all(ANCHORS.map(|child| self.anchor_secret(child))).await?;
+        for (child, secret) in ANCHORS.into_iter().zip(found) {
+            match secret {
+                Some(secret) => held.insert(child, secret),
+                None => held.remove(&child),
+            };
+        }
+        Ok(held)
+    }
+
+    async fn anchor_secret(&self, child: Child) -> Result<Option<Arc<Secret>>, Error> {
+        let cx = self.cx;
+        let reach = self.reach("anchors");
+        let recorded =
+            self.memory.anchor(child).or_else(|| self.world.deployment.as_ref().map(|_| "deployed"));
+        match anchors::birth(&self.world.secrets, child, recorded) {
+            Birth::Due => {
+                let made = anchors::create(&self.tenant.id, child, self.clock.now)
+                    .map_err(|source| Error::Render { stage: "anchors", source })?;
+                let secret = match cx.cluster.create(&made).await {
+                    Ok(created) => created.into_object(),
+                    Err(source) => return Err(Error::kubernetes("anchors", source)),
+                };
+                self.check_anchor(reach, &secret)?;
+                Ok(Some(cx.caches.secrets.wrote(secret)))
+            }
+            Birth::Held => {
+                let held = &self.world.secrets[&child];
+                self.check_anchor(reach, held)?;
+                let kept = anchors::kept(&self.tenant.id, child, held);
+                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
+            }
+            // It may have lost its labels only.
+            Birth::Over => {
+                let name = child.name(&self.tenant.id.name);
+                let read = cx.cluster.get_opt::<Secret>(Some(&self.tenant.id.namespace), &name).await;
+                let Some(held) = read.map_err(|source| Error::kubernetes("anchors", source))? else {
+                    return Ok(None);
+                };
+                self.check_anchor(reach, &held)?;
+                let kept = anchors::kept(&self.tenant.id, child, &held);
+                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
+            }
+        }
+    }
+
+    /// A Secret of the user's may serve as the authority if the tenant says so.
+    fn check_anchor(&self, reach: Reach<'_>, secret: &Secret) -> Result<(), Error> {
+        let allowed =
+            self.tcp.annotations().get(labels::USE_EXISTING_CA).is_some_and(|value| value == "true");
+        let is_ca = secret.name_any() == Child::Ca.name(&self.tenant.id.name);
+        if allowed && is_ca { Ok(()) } else { reach.check(secret) }
+    }
+
+    pub(super) fn read_anchors(
+        &self,
+        held: HeldSecrets,
+        facts: &mut Facts,
+    ) -> Option<(Anchors, HeldSecrets)> {
+        match Anchors::read(&held, |child| self.memory.anchor(child)) {
+            Ok(anchors) => {
+                facts.find(
+                    Concern::TrustAnchors,
+                    Finding::holds("InPlace", "authorities and service-account key are in place"),
+                );
+                Some((anchors, held))
+            }
+            Err(unusable) => {
+                facts.find(
+                    Concern::TrustAnchors,
+                    Finding::fails(unusable.reason(), unusable.message(&self.tenant.id)),
+                );
+                None
+            }
+        }
+    }
+}

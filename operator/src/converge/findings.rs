@@ -1,0 +1,57 @@
+//! What a pass tells of each concern.
+
+use kamaji_api::{Child, Tenant};
+use kamaji_resources::anchors::ANCHORS;
+use kamaji_resources::conditions::{Concern, Finding};
+use kamaji_resources::rollout::Rollout;
+use kamaji_resources::status::Facts;
+use kamaji_resources::{Credentials, HeldSecrets, StorageCredentials, checksum};
+
+use crate::error::Error;
+
+/// Notes a failure under its concern, so that the condition names it.
+pub(super) fn noted(facts: &mut Facts, concern: Concern, error: Error) -> Error {
+    facts.find(concern, Finding::fails(error.reason(), error.chain()));
+    error
+}
+
+pub(super) fn certificates_finding(credentials: &Credentials, storage: &StorageCredentials) -> Finding {
+    let until = credentials.deadline.min(storage.deadline);
+    Finding::holds(
+        "Issued",
+        format!(
+            "every certificate is in place; the next is renewed at {}",
+            until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ),
+    )
+}
+
+pub(super) fn rollout_finding(tenant: &Tenant, rollout: &Rollout) -> Finding {
+    let Rollout { wanted, ready, updated, .. } = rollout;
+    if tenant.is_asleep() {
+        Finding::fails("Sleeping", "asleep: set spec.controlPlane.deployment.replicas to wake it")
+    } else if rollout.is_complete() {
+        Finding::holds("RolledOut", format!("{ready} of {wanted} Pods are ready"))
+    } else {
+        Finding::fails(
+            "RollingOut",
+            format!("{ready} of {wanted} Pods are ready, {updated} run the newest version"),
+        )
+    }
+}
+
+pub(super) fn note_checksums(
+    facts: &mut Facts,
+    held: &HeldSecrets,
+    credentials: &Credentials,
+    storage: &StorageCredentials,
+) {
+    for child in ANCHORS {
+        if let Some(secret) = held.get(&child) {
+            facts.checksums.insert(child, checksum::of_secret(secret));
+        }
+    }
+    facts.checksums.extend(credentials.secrets.keys().map(|child| (*child, credentials.checksum(*child))));
+    facts.checksums.insert(Child::DatastoreConfig, storage.config_checksum());
+    facts.checksums.insert(Child::DatastoreCertificate, storage.certificate_checksum());
+}
