@@ -164,7 +164,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     let Ok(mut server) = TcpStream::connect(&shared.target).await else { return };
     // Small messages must not wait for each other's receipts.
-    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
         return;
     }
     let (mut sent, mut answered) = (vec![0; BUFFER], vec![0; BUFFER]);

@@ -113,7 +113,7 @@ async fn sweep(begun: Verb, moment: Moment, aftermath: Aftermath) -> Result<usiz
         };
         match outcome {
             Err(error) if aftermath == Aftermath::Dead => {
-                assert_eq!(error.reason(), "Unreachable", "{error}")
+                assert_eq!(error.reason(), "Unreachable", "{error}");
             }
             outcome => outcome?,
         }
