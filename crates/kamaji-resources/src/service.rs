@@ -15,7 +15,7 @@ pub const API_SERVER_PORT: &str = "kube-apiserver";
 /// The Service as it should be.
 pub fn build(tenant: &Tenant) -> Service {
     let mut ports = vec![api_server_port(tenant)];
-    ports.extend(tenant.service_ports.iter().map(additional_port));
+    ports.extend(tenant.service_ports.iter().map(|extra| additional_port(tenant, extra)));
     let common = ServiceSpec {
         selector: Some([(labels::NAME.to_owned(), tenant.id.name.clone())].into()),
         ports: Some(ports),
@@ -59,13 +59,19 @@ fn api_server_port(tenant: &Tenant) -> ServicePort {
         protocol: Some("TCP".into()),
         port,
         target_port: Some(IntOrString::Int(port)),
-        node_port: (tenant.exposure == Exposure::NodePort).then_some(port),
+        node_port: if tenant.exposure == Exposure::NodePort { Some(port) } else { released(tenant) },
         ..ServicePort::default()
     }
 }
 
-fn additional_port(extra: &AdditionalPort) -> ServicePort {
+/// A balancer that needs no node ports any more keeps those it has until they are given back by name.
+fn released(tenant: &Tenant) -> Option<i32> {
+    matches!(tenant.exposure, Exposure::LoadBalancer { node_ports: false, .. }).then_some(0)
+}
+
+fn additional_port(tenant: &Tenant, extra: &AdditionalPort) -> ServicePort {
     ServicePort {
+        node_port: released(tenant),
         name: Some(extra.name.clone()),
         protocol: Some(extra.protocol.as_str().into()),
         app_protocol: extra.app_protocol.clone(),

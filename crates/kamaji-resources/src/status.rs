@@ -272,3 +272,115 @@ impl Stamp<'_> {
 fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use kamaji_api::tenant::fixtures;
+    use kamaji_api::v1alpha1::Phase;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// A Deployment of two, of which so many run the newest template and are ready.
+    fn deployment(updated: i32) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": { "generation": 3 },
+            "spec": { "replicas": 2, "selector": {}, "template": {} },
+            "status": { "observedGeneration": 3, "replicas": 2, "readyReplicas": 2, "updatedReplicas": updated },
+        }))
+        .unwrap()
+    }
+
+    fn facts(deployment: Deployment) -> Facts {
+        Facts {
+            deployment: Some(deployment),
+            checksums: [(Child::Ca, "ca-1".into()), (Child::ApiServer, "api-1".into())].into(),
+            findings: Concern::ALL.map(|concern| (concern, Finding::holds("Fine", "fine"))).into(),
+            ..Facts::default()
+        }
+    }
+
+    fn version(status: &TenantControlPlaneStatus) -> (Option<String>, Phase) {
+        let version = status.kubernetes_resources.clone().unwrap().version.unwrap();
+        (version.version, version.status)
+    }
+
+    #[test]
+    fn a_version_is_installed_once_every_pod_runs_it() {
+        let old = compute(&fixtures::tenant(), None, &facts(deployment(2)), at(0));
+        assert_eq!(version(&old), (Some("v1.34.4".into()), Phase::Ready));
+        let mut tcp = fixtures::tcp();
+        tcp.spec.kubernetes.version = "v1.35.4".into();
+        let tenant = Tenant::resolve(&tcp, &kamaji_api::tenant::Settings::default()).unwrap();
+        let halfway = compute(&tenant, Some(&old), &facts(deployment(1)), at(1));
+        assert_eq!(version(&halfway), (Some("v1.34.4".into()), Phase::Upgrading));
+        let done = compute(&tenant, Some(&halfway), &facts(deployment(2)), at(2));
+        assert_eq!(version(&done), (Some("v1.35.4".into()), Phase::Ready));
+    }
+
+    #[test]
+    fn limited_writes_do_not_hide_the_installed_version() {
+        let mut tenant = fixtures::tenant();
+        tenant.writes.block_update = true;
+        let found = compute(&tenant, None, &facts(deployment(2)), at(0));
+        assert_eq!(version(&found), (Some("v1.34.4".into()), Phase::WriteLimited));
+    }
+
+    #[test]
+    fn a_time_moves_only_with_what_it_is_the_time_of() {
+        let first = compute(&fixtures::tenant(), None, &facts(deployment(2)), at(0));
+        let mut renewed = facts(deployment(2));
+        renewed.checksums.insert(Child::ApiServer, "api-2".into());
+        let second = compute(&fixtures::tenant(), Some(&first), &renewed, at(9));
+        let of = |status: &TenantControlPlaneStatus| {
+            let certificates = status.certificates.clone().unwrap();
+            [certificates.ca, certificates.api_server].map(|secret| secret.unwrap().last_update.unwrap().0)
+        };
+        assert_eq!((of(&first), of(&second)), ([at(0), at(0)], [at(0), at(9)]));
+    }
+
+    #[test]
+    fn what_a_pass_did_not_reach_stays_and_the_generation_is_not_observed() {
+        let first = compute(&fixtures::tenant(), None, &facts(deployment(2)), at(0));
+        let tenant = Tenant { generation: 7, ..fixtures::tenant() };
+        let stuck = Facts {
+            findings: [(Concern::SpecAccepted, Finding::holds("Fine", "fine"))].into(),
+            problem: Some(Finding::fails("ApiUnreachable", "no answer")),
+            ..Facts::default()
+        };
+        let second = compute(&tenant, Some(&first), &stuck, at(9));
+        assert_eq!(second.observed_generation, Some(1));
+        assert_eq!(second.certificates, first.certificates);
+        let ready = second.conditions.iter().find(|condition| condition.type_ == READY).unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "ApiUnreachable"));
+        assert_eq!(second.conditions[1], first.conditions[1], "the endpoint was not looked at");
+    }
+
+    #[test]
+    fn ready_names_the_first_concern_that_fails() {
+        let mut found = facts(deployment(2));
+        found.find(Concern::ControlPlane, Finding::fails("RollingOut", "later"));
+        found.find(Concern::DataStoreReachable, Finding::fails("Unreachable", "first"));
+        let status = compute(&fixtures::tenant(), None, &found, at(0));
+        assert_eq!(status.conditions.last().unwrap().reason, "Unreachable");
+        assert_eq!(status.observed_generation, Some(1), "every concern was looked at");
+    }
+
+    #[test]
+    fn a_rejected_spec_changes_conditions_only() {
+        let first = compute(&fixtures::tenant(), None, &facts(deployment(2)), at(0));
+        let second = rejected(Some(&first), &Finding::fails("InvalidSpec", "bad"), 2, at(9));
+        let changed: Vec<&str> = second
+            .conditions
+            .iter()
+            .filter(|condition| condition.status == "False")
+            .map(|condition| condition.type_.as_str())
+            .collect();
+        assert_eq!(changed, ["SpecAccepted", "Ready"]);
+        assert_eq!(TenantControlPlaneStatus { conditions: first.conditions.clone(), ..second }, first);
+    }
+}

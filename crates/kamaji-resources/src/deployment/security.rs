@@ -41,3 +41,23 @@ fn with_capabilities(add: Option<Vec<String>>) -> SecurityContext {
         ..SecurityContext::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_completed_so_that_the_keys_can_be_read() {
+        let wish = PodSecurityContext { run_as_user: Some(1000), ..PodSecurityContext::default() };
+        let found = pod(Some(&wish));
+        assert_eq!((found.run_as_user, found.fs_group), (Some(1000), Some(NONROOT)));
+        assert_eq!(found.run_as_non_root, Some(true));
+    }
+
+    #[test]
+    fn whoever_wants_root_gets_it() {
+        let wish = PodSecurityContext { run_as_user: Some(0), ..PodSecurityContext::default() };
+        assert_eq!(pod(Some(&wish)).run_as_non_root, Some(false));
+        assert_eq!(container().run_as_non_root, None, "or the wish would be contradicted");
+    }
+}

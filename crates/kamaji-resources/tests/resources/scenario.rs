@@ -182,6 +182,7 @@ pub(crate) fn all() -> Vec<Scenario> {
                 "controlPlane": { "service": {
                     "serviceType": "LoadBalancer",
                     "allocateLoadBalancerNodePorts": false,
+                    "additionalPorts": [{ "name": "metrics", "port": 10257, "targetPort": 10257 }],
                     "additionalMetadata": { "annotations": { "metallb.io/address-pool": "tenants" } },
                 } },
                 "networkProfile": {
