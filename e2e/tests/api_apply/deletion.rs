@@ -7,6 +7,12 @@ use serde_json::json;
 
 use crate::{edit, fixture, objects, read};
 
+fn of_any_version(secret: &Secret) -> Secret {
+    let mut secret = secret.clone();
+    secret.metadata.resource_version = None;
+    secret
+}
+
 #[tokio::test]
 async fn only_the_object_that_was_read_is_deleted() {
     let (cluster, namespace) = fixture().await;
@@ -17,15 +23,12 @@ async fn only_the_object_that_was_read_is_deleted() {
 
     let second = cluster.apply(&desired).await.unwrap();
     assert_eq!(cluster.delete(&first).await.unwrap(), Deleted::Replaced);
+    assert_eq!(cluster.delete(&of_any_version(&first)).await.unwrap(), Deleted::Replaced);
     assert_eq!(read(&cluster, &desired).await.uid(), second.uid());
 
     edit(&cluster, &desired, &json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
     assert!(cluster.delete(&second).await.unwrap_err().is_conflict(), "it has changed since it was read");
-    let whatever = Secret {
-        metadata: kube::core::ObjectMeta { resource_version: None, ..second.metadata.clone() },
-        ..second.clone()
-    };
-    assert_eq!(cluster.delete(&whatever).await.unwrap(), Deleted::Gone);
+    assert_eq!(cluster.delete(&of_any_version(&second)).await.unwrap(), Deleted::Gone);
     assert!(cluster.delete(&desired).await.is_err(), "what was never read has no UID");
 }
 

@@ -122,12 +122,17 @@ async fn a_foreign_edit_that_does_not_go_with_ours_is_undone() {
     desired["spec"].as_object_mut().unwrap().remove("replicas");
     let desired: Deployment = objects::typed(desired);
     cluster.apply(&desired).await.unwrap();
-    edit(&cluster, &desired, &json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
+    // A scale is booked only where the replicas had an owner before.
+    edit(
+        &cluster,
+        &desired,
+        &json!({ "metadata": { "labels": { "theirs": "1" } }, "spec": { "replicas": 2 } }),
+    )
+    .await;
     let scale = json!({ "spec": { "replicas": 3 } });
     let api = kube::Api::<Deployment>::namespaced(cluster.client().clone(), &namespace);
-    api.patch_scale("blue", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(scale))
-        .await
-        .unwrap();
+    let scaler = kube::api::PatchParams { field_manager: Some("scaler".to_owned()), ..Default::default() };
+    api.patch_scale("blue", &scaler, &kube::api::Patch::Merge(scale)).await.unwrap();
     let edit_strategy =
         json!({ "spec": { "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 2 } } } });
     let edited = edit(&cluster, &desired, &edit_strategy).await;
@@ -138,6 +143,8 @@ async fn a_foreign_edit_that_does_not_go_with_ours_is_undone() {
     };
     assert_eq!(difference(&desired, &repaired, MANAGER), None);
     assert_eq!(repaired.spec.replicas, Some(3), "what came through another address stays");
+    let scaled = |(_, operation, part): &(String, String, String)| operation == "Update" && part == "scale";
+    assert!(owners(&repaired).iter().any(scaled), "and stays theirs: {:?}", owners(&repaired));
     assert_eq!(repaired.metadata.labels.unwrap()["theirs"], "1");
 
     let mut invalid = desired.clone();
