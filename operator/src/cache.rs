@@ -13,6 +13,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 /// The newest known state of every object of one kind that a watch selects.
 pub(crate) struct Cache<K: Lookup + 'static>
@@ -21,6 +22,8 @@ where
 {
     seen: Store<K>,
     written: Arc<Mutex<HashMap<ObjectRef<K>, Arc<K>>>>,
+    /// Whether the first complete list is in. The store knows that too, but wakes only the last of those who wait for it.
+    listed: Arc<watch::Sender<bool>>,
 }
 
 impl<K: Lookup + Clone + 'static> Clone for Cache<K>
@@ -28,7 +31,11 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     fn clone(&self) -> Self {
-        Self { seen: self.seen.clone(), written: Arc::clone(&self.written) }
+        Self {
+            seen: self.seen.clone(),
+            written: Arc::clone(&self.written),
+            listed: Arc::clone(&self.listed),
+        }
     }
 }
 
@@ -49,7 +56,7 @@ where
         config: watcher::Config,
     ) -> (Self, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static) {
         let writer = Writer::<K>::new(());
-        let cache = Self { seen: writer.as_reader(), written: Arc::default() };
+        let cache = Self::new(&writer);
         let memory = cache.clone();
         let mut writer = writer;
         let changes = watcher(api, config)
@@ -58,10 +65,18 @@ where
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);
                     memory.forget(event);
+                    if matches!(event, watcher::Event::InitDone) {
+                        memory.listed.send_replace(true);
+                    }
                 }
             })
             .touched_objects();
         (cache, changes)
+    }
+
+    fn new(writer: &Writer<K>) -> Self {
+        let listed = Arc::new(watch::Sender::new(false));
+        Self { seen: writer.as_reader(), written: Arc::default(), listed }
     }
 
     /// The store that the watch fills.
@@ -95,7 +110,7 @@ where
 
     /// Waits for the first complete list.
     pub(crate) async fn ready(&self) -> bool {
-        self.seen.wait_until_ready().await.is_ok()
+        self.listed.subscribe().wait_for(|listed| *listed).await.is_ok()
     }
 
     /// What is gone, or may have gone while the watch was away, is not remembered.
@@ -139,7 +154,7 @@ mod tests {
 
     fn cache() -> (Cache<Secret>, Writer<Secret>) {
         let writer = Writer::new(());
-        (Cache { seen: writer.as_reader(), written: Arc::default() }, writer)
+        (Cache::new(&writer), writer)
     }
 
     fn newest(cache: &Cache<Secret>) -> Option<String> {
