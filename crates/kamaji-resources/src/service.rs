@@ -77,7 +77,6 @@ fn additional_port(tenant: &Tenant, extra: &AdditionalPort) -> ServicePort {
         app_protocol: extra.app_protocol.clone(),
         port: extra.port,
         target_port: Some(extra.target_port.clone()),
-        ..ServicePort::default()
     }
 }
 
