@@ -14,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::sync::watch;
 
 /// The newest known state of every object of one kind that a watch selects.
 pub(crate) struct Cache<K: Lookup + 'static>
@@ -31,11 +32,7 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     fn clone(&self) -> Self {
-        Self {
-            seen: self.seen.clone(),
-            written: Arc::clone(&self.written),
-            listed: Arc::clone(&self.listed),
-        }
+        Self { seen: self.seen.clone(), written: Arc::clone(&self.written), listed: Arc::clone(&self.listed) }
     }
 }
 
@@ -64,7 +61,7 @@ where
             .inspect(move |event| {
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);
-                    memory.forget(event);
+                    memory.note(event);
                     if matches!(event, watcher::Event::InitDone) {
                         memory.listed.send_replace(true);
                     }
@@ -77,6 +74,10 @@ where
     fn new(writer: &Writer<K>) -> Self {
         let listed = Arc::new(watch::Sender::new(false));
         Self { seen: writer.as_reader(), written: Arc::default(), listed }
+    }
+
+    fn of(writer: &Writer<K>) -> Self {
+        Self { seen: writer.as_reader(), written: Arc::default(), listed: Arc::new(watch::channel(false).0) }
     }
 
     /// The store that the watch fills.
@@ -109,12 +110,13 @@ where
     }
 
     /// Waits for the first complete list.
-    pub(crate) async fn ready(&self) -> bool {
-        self.listed.subscribe().wait_for(|listed| *listed).await.is_ok()
+    pub(crate) async fn ready(&self) {
+        // The sender lives as long as this cache.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// What is gone, or may have gone while the watch was away, is not remembered.
-    fn forget(&self, event: &watcher::Event<K>) {
+    fn note(&self, event: &watcher::Event<K>) {
         match event {
             watcher::Event::Delete(gone) => {
                 let key = ObjectRef::from_obj(gone);
@@ -123,7 +125,10 @@ where
                     written.remove(&key);
                 }
             }
-            watcher::Event::InitDone => self.written().clear(),
+            watcher::Event::InitDone => {
+                self.written().clear();
+                self.listed.send_replace(true);
+            }
             _ => {}
         }
     }
@@ -171,13 +176,24 @@ mod tests {
         assert_eq!(newest(&cache).as_deref(), Some("10"));
     }
 
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_list_is_woken() {
+        let (cache, _writer) = cache();
+        let waiters = futures::future::join(cache.ready(), cache.ready());
+        let lister = async {
+            tokio::task::yield_now().await;
+            cache.note(&watcher::Event::InitDone);
+        };
+        futures::future::join(waiters, lister).await;
+    }
+
     #[test]
     fn what_was_deleted_after_our_write_is_gone() {
         let (cache, _writer) = cache();
         cache.wrote(secret("9"));
-        cache.forget(&watcher::Event::Delete(secret("8")));
+        cache.note(&watcher::Event::Delete(secret("8")));
         assert_eq!(newest(&cache).as_deref(), Some("9"));
-        cache.forget(&watcher::Event::Delete(secret("12")));
+        cache.note(&watcher::Event::Delete(secret("12")));
         assert_eq!(newest(&cache), None);
     }
 }

@@ -51,8 +51,7 @@ pub(crate) struct Caches {
 impl Caches {
     /// Waits until every watch has delivered its first complete list. Who acts before would make anew what is there.
     pub(crate) async fn ready(&self) {
-        // A watch that ended without a list has ended with the process.
-        let _ = tokio::join!(
+        tokio::join!(
             self.tenants.ready(),
             self.data_stores.ready(),
             self.secrets.ready(),
