@@ -14,7 +14,6 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::sync::watch;
 
 /// The newest known state of every object of one kind that a watch selects.
 pub(crate) struct Cache<K: Lookup + 'static>
@@ -52,19 +51,15 @@ where
         api: Api<K>,
         config: watcher::Config,
     ) -> (Self, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static) {
-        let writer = Writer::<K>::new(());
+        let mut writer = Writer::<K>::new(());
         let cache = Self::new(&writer);
         let memory = cache.clone();
-        let mut writer = writer;
         let changes = watcher(api, config)
             .default_backoff()
             .inspect(move |event| {
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);
                     memory.note(event);
-                    if matches!(event, watcher::Event::InitDone) {
-                        memory.listed.send_replace(true);
-                    }
                 }
             })
             .touched_objects();
@@ -74,10 +69,6 @@ where
     fn new(writer: &Writer<K>) -> Self {
         let listed = Arc::new(watch::Sender::new(false));
         Self { seen: writer.as_reader(), written: Arc::default(), listed }
-    }
-
-    fn of(writer: &Writer<K>) -> Self {
-        Self { seen: writer.as_reader(), written: Arc::default(), listed: Arc::new(watch::channel(false).0) }
     }
 
     /// The store that the watch fills.
