@@ -107,20 +107,12 @@ impl Tenant {
         let mut complaints = Complaints::default();
         let id = TenantId::of(tcp);
         check_name(&id.name, &mut complaints);
-        check_ports(
-            spec.network_profile.port,
-            &spec.control_plane.service.additional_ports,
-            &mut complaints,
-        );
-        let version = complaints.take(
-            "spec.kubernetes.version",
-            KubeVersion::parse(&spec.kubernetes.version),
-        );
+        check_ports(spec.network_profile.port, &spec.control_plane.service.additional_ports, &mut complaints);
+        let version =
+            complaints.take("spec.kubernetes.version", KubeVersion::parse(&spec.kubernetes.version));
         let network = Network::resolve(&spec.network_profile, &mut complaints);
-        let replicas = complaints.take(
-            "spec.controlPlane.deployment.replicas",
-            replicas(&spec.control_plane.deployment),
-        );
+        let replicas = complaints
+            .take("spec.controlPlane.deployment.replicas", replicas(&spec.control_plane.deployment));
         let data_store = complaints.take("spec.dataStore", data_store(tcp, settings));
         let (Some(version), Some(network), Some(replicas), Some(data_store), true) =
             (version, network, replicas, data_store, complaints.is_empty())
@@ -158,9 +150,7 @@ fn check_name(name: &str, complaints: &mut Complaints) {
     let sound = name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && !name.ends_with('-')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !sound {
         complaints.add(
             "metadata.name",
@@ -173,10 +163,7 @@ const RESERVED_PORT_NAMES: [&str; 2] = ["kube-apiserver", "konnectivity-server"]
 
 fn check_ports(port: i32, additional: &[AdditionalPort], complaints: &mut Complaints) {
     if !(1..=65535).contains(&port) {
-        complaints.add(
-            "spec.networkProfile.port",
-            format!("{port} is not a port: use 1 to 65535"),
-        );
+        complaints.add("spec.networkProfile.port", format!("{port} is not a port: use 1 to 65535"));
     }
     for (index, extra) in additional.iter().enumerate() {
         let field = format!("spec.controlPlane.service.additionalPorts[{index}]");
@@ -187,10 +174,7 @@ fn check_ports(port: i32, additional: &[AdditionalPort], complaints: &mut Compla
             );
         }
         if !(1..=65535).contains(&extra.port) {
-            complaints.add(
-                format!("{field}.port"),
-                format!("{} is not a port: use 1 to 65535", extra.port),
-            );
+            complaints.add(format!("{field}.port"), format!("{} is not a port: use 1 to 65535", extra.port));
         }
     }
 }
@@ -218,9 +202,7 @@ mod tests {
     fn complaints_of(change: impl FnOnce(&mut TenantControlPlane)) -> String {
         let mut tcp = fixtures::tcp();
         change(&mut tcp);
-        Tenant::resolve(&tcp, &Settings::default())
-            .expect_err("a complaint")
-            .to_string()
+        Tenant::resolve(&tcp, &Settings::default()).expect_err("a complaint").to_string()
     }
 
     #[test]
@@ -238,11 +220,7 @@ mod tests {
             tcp.spec.network_profile.port = 0;
             tcp.spec.data_store = None;
         });
-        for field in [
-            "spec.kubernetes.version",
-            "spec.networkProfile.port",
-            "spec.dataStore",
-        ] {
+        for field in ["spec.kubernetes.version", "spec.networkProfile.port", "spec.dataStore"] {
             assert!(text.contains(field), "{field} is missing in: {text}");
         }
     }
@@ -265,9 +243,6 @@ mod tests {
             ]))
             .unwrap();
         });
-        assert!(
-            text.contains("kube-apiserver is taken") && text.contains("70000 is not a port"),
-            "{text}"
-        );
+        assert!(text.contains("kube-apiserver is taken") && text.contains("70000 is not a port"), "{text}");
     }
 }

@@ -16,10 +16,7 @@ pub struct Complaints(Vec<Complaint>);
 impl Complaints {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(Complaint {
-            field: field.into(),
-            problem: problem.into(),
-        });
+        self.0.push(Complaint { field: field.into(), problem: problem.into() });
     }
 
     /// The value, or a complaint about the field it came from.

@@ -33,14 +33,10 @@ pub struct Network {
 
 impl Network {
     pub(super) fn resolve(spec: &NetworkProfileSpec, complaints: &mut Complaints) -> Option<Self> {
-        let service_cidrs = complaints.take(
-            "spec.networkProfile.serviceCidrs",
-            ranges(&spec.service_cidrs, &spec.service_cidr),
-        )?;
-        let pod_cidrs = complaints.take(
-            "spec.networkProfile.podCidrs",
-            ranges(&spec.pod_cidrs, &spec.pod_cidr),
-        )?;
+        let service_cidrs = complaints
+            .take("spec.networkProfile.serviceCidrs", ranges(&spec.service_cidrs, &spec.service_cidr))?;
+        let pod_cidrs =
+            complaints.take("spec.networkProfile.podCidrs", ranges(&spec.pod_cidrs, &spec.pod_cidr))?;
         let (san_names, san_ips) = complaints.take("spec.networkProfile.certSANs", sans(&spec.cert_sans))?;
         let port = complaints.take(
             "spec.networkProfile.port",
@@ -57,10 +53,8 @@ impl Network {
             service_cidrs,
             pod_cidrs,
             address: complaints.take("spec.networkProfile.address", optional_ip(&spec.address))?,
-            advertise_address: complaints.take(
-                "spec.networkProfile.advertiseAddress",
-                optional_ip(&spec.advertise_address),
-            )?,
+            advertise_address: complaints
+                .take("spec.networkProfile.advertiseAddress", optional_ip(&spec.advertise_address))?,
             san_names,
             san_ips,
             announce_external_ip: spec.allow_address_as_external_ip,
@@ -108,10 +102,7 @@ fn ranges(list: &[String], single: &str) -> Result<Vec<IpNet>, String> {
 fn optional_ip(text: &str) -> Result<Option<IpAddr>, String> {
     match text {
         "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| format!("{text:?} is not an IP address")),
+        text => text.parse().map(Some).map_err(|_| format!("{text:?} is not an IP address")),
     }
 }
 
@@ -122,16 +113,12 @@ fn dns_service_ips(written: &[String], service_cidrs: &[IpNet]) -> Result<Vec<Ip
     written
         .iter()
         .map(|text| {
-            let ip: IpAddr = text
-                .parse()
-                .map_err(|_| format!("{text:?} is not an IP address"))?;
+            let ip: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address"))?;
             if service_cidrs.iter().any(|range| range.contains(&ip)) {
- Ok(ip)
- } else {
- Err(format!(
-                    "{ip} lies in none of the Service ranges: choose one inside, or remove it"
-                ))
- }
+                Ok(ip)
+            } else {
+                Err(format!("{ip} lies in none of the Service ranges: choose one inside, or remove it"))
+            }
         })
         .collect()
 }
@@ -160,9 +147,7 @@ fn is_dns_name(name: &str) -> bool {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -184,10 +169,7 @@ mod tests {
             resolve(|spec| spec.service_cidrs = vec!["fd00::/108".into(), "10.97.0.0/16".into()]).unwrap();
         assert_eq!(
             network.dns_service_ips,
-            [
-                "fd00::10".parse::<IpAddr>().unwrap(),
-                "10.97.0.10".parse().unwrap()
-            ]
+            ["fd00::10".parse::<IpAddr>().unwrap(), "10.97.0.10".parse().unwrap()]
         );
         assert_eq!(network.kubernetes_service_ip(), Some("fd00::1".parse().unwrap()));
     }
@@ -204,10 +186,7 @@ mod tests {
             resolve(|spec| spec.cert_sans = vec!["10.0.0.1".into(), "*.example.com".into()]).unwrap();
         assert_eq!(network.san_ips.len() + network.san_names.len(), 2);
         for bad in ["*", "Upper.example", "a_b", "-a", "a..b", "host:6443"] {
-            assert!(
-                resolve(|spec| spec.cert_sans = vec![bad.into()]).is_err(),
-                "{bad:?}"
-            );
+            assert!(resolve(|spec| spec.cert_sans = vec![bad.into()]).is_err(), "{bad:?}");
         }
     }
 }
