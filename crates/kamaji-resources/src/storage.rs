@@ -85,6 +85,12 @@ impl StorageCredentials {
         })
     }
 
+    /// The certificate that the control plane shows to the datastore, and its key, in PEM.
+    pub fn client_pem(&self) -> (&[u8], &[u8]) {
+        let value = |key| secret::value(&self.certificate, key).unwrap_or_default();
+        (value("server.crt"), value("server.key"))
+    }
+
     /// The checksum of user, schema and password.
     pub fn config_checksum(&self) -> String {
         checksum::of_secret(&self.config)
