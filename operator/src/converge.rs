@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
 
         let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
         let recorded = self.timed("kubeadmconfig", self.record(with.endpoint, &storage));
-        let stored = self.timed("datastore-setup", self.store(with.open, with.claim));
+        let stored = self.timed("datastore-setup", self.store(with.open, with.claim, &storage_credentials));
         let (secured, recorded, stored) = tokio::join!(secured, recorded, stored);
         secured.map_err(|error| noted(facts, Concern::Certificates, error))?;
         facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
@@ -213,7 +213,14 @@ impl<'a> Pass<'a> {
     }
 
     /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim.
-    async fn store(&self, open: &Arc<OpenStore>, claim: &Claim) -> Result<(), Error> {
+    ///
+    /// A place that is new or was mended is proved: the tenant's own certificate must fail on what is not the tenant's.
+    async fn store(
+        &self,
+        open: &Arc<OpenStore>,
+        claim: &Claim,
+        credentials: &StorageCredentials,
+    ) -> Result<(), Error> {
         if self.cx.tenants.is_stored(&self.tenant.id, open) {
             return Ok(());
         }
@@ -223,7 +230,11 @@ impl<'a> Pass<'a> {
             source: Box::new(source),
         };
         let account = account(&self.tenant.id.uid, claim, standing(&self.memory)).map_err(failed)?;
-        open.store.ensure(&account).await.map_err(failed)?;
+        let ensured = open.store.ensure(&account).await.map_err(failed)?;
+        if ensured.changed() || !self.memory.storage_is_set_up {
+            let (certificate, key) = credentials.client_pem();
+            open.store.prove_confined(&account, certificate, key).await.map_err(failed)?;
+        }
         self.cx.tenants.stored(&self.tenant.id, open);
         Ok(())
     }
