@@ -1,6 +1,7 @@
 //! What `cargo xtask` does, for it and for the end-to-end tests: upstream programs, images and the local cluster.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to the person who runs it")]
 
+pub mod bench;
 pub mod cache;
 pub mod checks;
 pub mod cluster;

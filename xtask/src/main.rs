@@ -6,6 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
+    bench,
     cache::Cache,
     checks::{self, Extent},
     cluster, generate,
@@ -41,6 +42,9 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Measures.
+    #[command(subcommand)]
+    Bench(BenchTask),
     /// Writes the files that are made from code: definitions, rights, reference.
     Generate {
         /// Write nothing; name the files that are stale, and fail if there are any.
@@ -64,6 +68,19 @@ enum ClusterTask {
     },
 }
 
+#[derive(Subcommand)]
+enum BenchTask {
+    /// How long a tenant takes to be Ready on the local cluster, beside what the machine allows at best.
+    Provision {
+        /// How often a lone tenant is made.
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        runs: usize,
+        /// How many tenants are made at once.
+        #[arg(long, value_name = "N", default_value_t = 16)]
+        tenants: usize,
+    },
+}
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,6 +100,9 @@ fn run() -> Result<()> {
         Task::Quickstart { kubeconfig } => quickstart::run(&cache, kubeconfig.as_deref()),
         Task::Test { quick: true } => checks::run(&cache, Extent::Hermetic),
         Task::Test { quick: false } => checks::run(&cache, Extent::Everything),
+        Task::Bench(BenchTask::Provision { runs, tenants }) => {
+            bench::provision(&cache, bench::Extent { runs, tenants })
+        }
         Task::Generate { check: true } => generate::check(),
         Task::Generate { check: false } => generate::write(),
     }

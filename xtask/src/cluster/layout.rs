@@ -119,6 +119,11 @@ impl Layout {
         self.state.join("logs")
     }
 
+    /// The operator's requests, one to a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
+
     /// The programs' configuration files.
     pub fn configuration(&self) -> PathBuf {
         self.state.join("configuration")

@@ -1,5 +1,7 @@
 //! etcd and the three Kubernetes programs that make a control plane.
 
+use serde_json::json;
+
 use super::path_flag;
 use crate::{
     cache::Cache,
@@ -10,6 +12,7 @@ use crate::{
         },
         process::Daemon,
     },
+    install,
     programs::Program,
 };
 
@@ -85,12 +88,31 @@ pub(in crate::cluster) fn kube_apiserver(cache: &Cache, layout: &Layout) -> Daem
         ("service-account-signing-key-file", "sa.key"),
     ];
     arguments.extend(files.map(|(flag, file)| path_flag(flag, &pki.join(file))));
+    let audit_policy = layout.configuration().join("audit.json");
+    arguments.extend([
+        path_flag("audit-policy-file", &audit_policy),
+        path_flag("audit-log-path", &layout.audit_log()),
+        "--audit-log-maxsize=100".to_owned(),
+        "--audit-log-maxbackup=1".to_owned(),
+    ]);
     Daemon {
         name: "kube-apiserver",
         program: Program::KubeApiserver(RELEASE).path_in(cache),
         arguments,
-        files: vec![],
+        files: vec![(audit_policy, audit_policy_content())],
     }
+}
+
+/// The operator's requests are written down, so that they can be counted; nobody else's are.
+fn audit_policy_content() -> String {
+    let operator = format!("system:serviceaccount:{}:kamaji-controller-manager", install::NAMESPACE);
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [{ "level": "Metadata", "users": [operator] }, { "level": "None" }],
+    })
+    .to_string()
 }
 
 /// The controller manager.
