@@ -3,3 +3,4 @@
 pub mod api_server;
 pub mod cut;
 pub mod etcd;
+pub mod tenant;
