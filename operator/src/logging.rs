@@ -12,7 +12,9 @@ pub(crate) fn init(level: &str, encoder: Encoder) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{level},kube_client=error,hyper=error,tower=error,h2=error"))?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match encoder {
-        Encoder::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+        Encoder::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+        }
         Encoder::Console => builder.init(),
     }
     Ok(())

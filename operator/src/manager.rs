@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use futures::channel::mpsc;
@@ -32,6 +33,12 @@ use crate::{clock, http, logging};
 
 /// Requests on their way to the management cluster at the same time; each needs a connection of its own.
 const REQUESTS_AT_ONCE: usize = 16;
+
+/// From one try to reach the management cluster to the next.
+const REACH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How long passes may go on after the operator was told to stop. Kubernetes kills a Pod of ours after ten seconds.
+const LAST_PASSES: Duration = Duration::from_secs(5);
 
 /// What the operator needs besides a client.
 #[derive(Clone, Debug)]
@@ -110,8 +117,8 @@ async fn told_to_stop() {
 /// Runs the controllers until `stopped` becomes true, or leadership is lost, which is an error.
 ///
 /// # Guarantees
-/// With a Lease, nothing is written before it is ours, nor after it is lost. Told to stop, every pass that has begun is
-/// ended and the Lease is given back.
+/// With a Lease, nothing is written before it is ours, nor after it is lost. Told to stop, it lets the passes
+/// that have begun end, but waits only a moment for them, and gives the Lease back.
 pub async fn manage(client: Client, options: Options, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let (context, streams) = observe(&client, options.settings, Arc::clone(&metrics));
@@ -138,7 +145,10 @@ async fn lead(
     reached: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     let client = context.cluster.client().clone();
-    client.apiserver_version().await.context("reach the management cluster")?;
+    tokio::select! {
+        () = reach(&client) => {}
+        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+    }
     reached.send_replace(true);
     let controllers = control(context, streams, stopped.clone());
     let Some(namespace) = namespace else {
@@ -152,10 +162,22 @@ async fn lead(
     }
     tokio::select! {
         () = controllers => {}
+        () = patience(stopped) => tracing::warn!("ending although some passes have not"),
         () = candidate.keep() => return Err(anyhow!("the Lease {} is lost", labels::LEADER_LEASE)),
     }
     candidate.release().await;
     Ok(())
+}
+
+/// Returns once the management cluster has answered.
+async fn reach(client: &Client) {
+    while let Err(error) = client.apiserver_version().await {
+        tracing::warn!(
+            error = crate::error::chain(&error),
+            "the management cluster does not answer, trying again"
+        );
+        tokio::time::sleep(REACH_INTERVAL).await;
+    }
 }
 
 /// Nobody else is called this.
@@ -245,6 +267,12 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
             .graceful_shutdown_on(stop(stopped))
             .run(datastore::reconcile, datastore::on_error, context);
     tokio::join!(drained(tenant_controller), drained(data_store_controller));
+}
+
+/// Passes that have begun get a moment to end; one that is cut off is taken up again by the next leader.
+async fn patience(stopped: watch::Receiver<bool>) {
+    stop(stopped).await;
+    tokio::time::sleep(LAST_PASSES).await;
 }
 
 async fn stop(mut stopped: watch::Receiver<bool>) {
