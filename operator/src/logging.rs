@@ -13,7 +13,7 @@ pub(crate) fn init(level: &str, encoder: Encoder) -> anyhow::Result<()> {
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match encoder {
         Encoder::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
         }
         Encoder::Console => builder.init(),
     }
