@@ -218,7 +218,8 @@ fn api_server_arguments(folder: &Path, etcd_endpoint: &str, port: u16) -> Vec<St
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", file("sa.key")),
         format!("--service-account-signing-key-file={}", file("sa.key")),
-        "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+        // Loopback addresses, so that what listens on a cluster IP can be reached on this machine.
+        "--service-cluster-ip-range=127.96.0.0/16".to_owned(),
         // Nobody here makes the service accounts that this one asks for.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         // The Service `kubernetes` needs an address that is not a loopback one.

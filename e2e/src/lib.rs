@@ -2,5 +2,7 @@
 
 pub mod api_server;
 pub mod cut;
+pub mod digest;
 pub mod etcd;
+pub mod operator;
 pub mod tenant;

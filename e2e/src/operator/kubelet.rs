@@ -1,0 +1,103 @@
+//! Plays the kubelet for one container of a tenant: the real program, with exactly the rendered arguments.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, PodSpec, Secret, Service, Volume},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use xtask::programs::{Program, Release};
+
+use super::Lane;
+use crate::api_server::{self, process::Process};
+
+/// A tenant's API server that listens on the cluster IP of the tenant's Service. It ends when this is dropped.
+#[derive(Debug)]
+pub struct TenantApiServer {
+    _process: Process,
+}
+
+/// Starts what the Deployment of this tenant says of its API server.
+pub async fn run_api_server(lane: &Lane, tenant: &str) -> Result<TenantApiServer> {
+    let deployment = lane.objects::<Deployment>().get(tenant).await?;
+    let service = lane.objects::<Service>().get(tenant).await?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service has a cluster IP")?;
+    let pod = deployment.spec.template.spec.context("the Deployment has a Pod")?;
+    let container = pod.containers.iter().find(|container| container.name == "kube-apiserver");
+    let container = container.context("the Pod has an API server")?;
+    let folder = api_server::fresh_folder("tenant-api-server")?;
+    let secrets = lane.objects::<Secret>();
+    write_volumes(&folder, &pod, &secrets).await?;
+    let mut arguments = rewritten(container, &folder);
+    arguments.push(format!("--bind-address={address}"));
+    // An advertised address must not be a loopback one; nothing here uses it.
+    arguments.push("--endpoint-reconciler-type=none".to_owned());
+    let program = api_server::program(Program::KubeApiserver(Release::V1_34))?;
+    Ok(TenantApiServer { _process: Process::start("kube-apiserver", &program, &folder, &arguments)? })
+}
+
+/// The Deployment's status says that all its Pods are ready and of its newest generation.
+pub async fn report_ready(lane: &Lane, tenant: &str) -> Result<Deployment> {
+    let api = lane.objects::<Deployment>();
+    let live = api.get(tenant).await?;
+    let wanted = live.spec.replicas.unwrap_or(1);
+    let status = json!({ "status": {
+        "observedGeneration": live.metadata.generation,
+        "replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted, "availableReplicas": wanted,
+    } });
+    Ok(api.patch_status(tenant, &PatchParams::default(), &Patch::Merge(&status)).await?)
+}
+
+async fn write_volumes(folder: &Path, pod: &PodSpec, secrets: &Api<Secret>) -> Result<()> {
+    for volume in pod.volumes.iter().flatten() {
+        for (secret, items) in sources(volume) {
+            let data = secrets.get(&secret).await?.data.unwrap_or_default();
+            for (key, path) in items {
+                let value = data.get(&key).with_context(|| format!("Secret {secret} has no key {key}"))?;
+                let file = folder.join(&volume.name).join(path);
+                fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
+                fs::write(file, &value.0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+type Items = Vec<(String, String)>;
+
+/// The Secrets of a projected volume, and which key goes to which file.
+fn sources(volume: &Volume) -> Vec<(String, Items)> {
+    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    projected
+        .filter_map(|source| source.secret.as_ref())
+        .map(|secret| {
+            let items = secret.items.iter().flatten().map(|item| (item.key.clone(), item.path.clone()));
+            (secret.name.clone(), items.collect())
+        })
+        .collect()
+}
+
+/// The container's arguments, with our folders in place of those it mounts.
+fn rewritten(container: &Container, folder: &Path) -> Vec<String> {
+    let mounts: Vec<(String, PathBuf)> = container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .map(|mount| (mount.mount_path.clone(), folder.join(&mount.name)))
+        .collect();
+    let rewrite = |argument: &String| {
+        mounts
+            .iter()
+            .fold(argument.clone(), |text, (path, real)| text.replace(path, &real.display().to_string()))
+    };
+    container.args.iter().flatten().map(rewrite).collect()
+}

@@ -1,0 +1,36 @@
+//! The operator against a real Kubernetes API and a real etcd. Nobody runs Pods here: the tests play the rest of the world.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+#[path = "api_operator/crash.rs"]
+mod crash;
+#[path = "api_operator/datastore.rs"]
+mod datastore;
+#[path = "api_operator/deletion.rs"]
+mod deletion;
+#[path = "api_operator/drift.rs"]
+mod drift;
+#[path = "api_operator/faults.rs"]
+mod faults;
+#[path = "api_operator/fields.rs"]
+mod fields;
+#[path = "api_operator/foreign.rs"]
+mod foreign;
+#[path = "api_operator/isolation.rs"]
+mod isolation;
+#[path = "api_operator/lease.rs"]
+mod lease;
+#[path = "api_operator/provisioning.rs"]
+mod provisioning;
+#[path = "api_operator/spec.rs"]
+mod spec;
+
+use std::time::Duration;
+
+/// Longer than any pause that the operator makes between two requests that follow from each other.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Long enough to see that a pass is over.
+const MOMENT: Duration = Duration::from_millis(500);

@@ -1,0 +1,69 @@
+//! Two replicas: only the one that holds the Lease writes.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kamaji_api::labels;
+use kamaji_e2e::{
+    cut::Wire,
+    operator::{Lane, Operator, options, wait_for},
+};
+use kamaji_operator::Options;
+
+/// A replica, and the Lease must be somebody's once it is there.
+async fn replica(lane: &Lane) -> Operator {
+    let options = Options { lease_namespace: Some(lane.namespace.clone()), ..options() };
+    lane.operator_with(Wire::without(&["leases", "events"]), options).await.unwrap()
+}
+
+async fn holder(lane: &Lane, what: &str, holds: impl Fn(&str) -> bool) -> String {
+    let identity = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
+    let wanted = |lease: &Lease| identity(lease).is_some_and(|holder| !holder.is_empty() && holds(&holder));
+    let lease = wait_for(&lane.objects::<Lease>(), labels::LEADER_LEASE, what, wanted).await.unwrap();
+    identity(&lease).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_holder_writes_and_a_killed_one_is_replaced_within_20_s() {
+    let lane = Lane::new().await.unwrap();
+    let first = replica(&lane).await;
+    let leader = holder(&lane, "a first holder", |_| true).await;
+    let second = replica(&lane).await;
+    lane.tenant("blue").await.unwrap();
+    lane.converged("blue").await.unwrap();
+    assert_eq!(second.wire.writes(), []);
+    assert_eq!(holder(&lane, "the same holder", |_| true).await, leader);
+
+    first.kill().await;
+    lane.tenant("green").await.unwrap();
+    let taken_over = tokio::time::timeout(Duration::from_secs(20), lane.converged("green")).await;
+    taken_over.expect("taken over within 20 s").unwrap();
+    assert_ne!(holder(&lane, "another holder", |_| true).await, leader);
+    let touched: Vec<_> = second.wire.writes().iter().filter(|write| write.path.contains("blue")).cloned().collect();
+    assert_eq!(touched, [], "what the first one finished is left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_holder_is_replaced_within_3_s_and_a_deposed_one_ends() {
+    let lane = Lane::new().await.unwrap();
+    let first = replica(&lane).await;
+    let leader = holder(&lane, "a first holder", |_| true).await;
+    let mut second = replica(&lane).await;
+    second.silence(crate::MOMENT).await.unwrap();
+    first.stop().await.unwrap();
+    let others = holder(&lane, "another holder", |holder| holder != leader);
+    tokio::time::timeout(Duration::from_secs(3), others).await.expect("taken over within 3 s");
+
+    lane.tenant("blue").await.unwrap();
+    lane.converged("blue").await.unwrap();
+    // Somebody takes the Lease away.
+    let stolen = serde_json::json!({ "spec": { "holderIdentity": "somebody" } });
+    lane.edit::<Lease>(labels::LEADER_LEASE, &stolen).await.unwrap();
+    let error = second.ended().await.expect_err("losing the Lease is an error");
+    assert!(format!("{error:#}").contains("is lost"), "{error:#}");
+    let before = second.wire.writes().len();
+    lane.edit::<kamaji_api::v1alpha1::TenantControlPlane>("blue", &serde_json::json!({ "metadata": { "labels": { "a": "b" } } }))
+        .await
+        .unwrap();
+    assert_eq!(second.wire.writes().len(), before);
+}
