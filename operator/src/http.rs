@@ -30,10 +30,10 @@ pub(crate) async fn serve_health(address: SocketAddr, ready: watch::Receiver<boo
 pub(crate) async fn serve_metrics(
     address: SocketAddr,
     metrics: Arc<Metrics>,
-    caches: Caches,
+    caches: watch::Receiver<Option<Caches>>,
 ) -> std::io::Result<()> {
     let render = move || {
-        let text = metrics.render(&caches, clock::now());
+        let text = metrics.render(caches.borrow().as_ref(), clock::now());
         async move { rendered(text) }
     };
     let router = Router::new().route("/metrics", get(render));

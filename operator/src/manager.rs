@@ -114,59 +114,84 @@ async fn told_to_stop() {
     }
 }
 
-/// Runs the controllers until `stopped` becomes true, or leadership is lost, which is an error.
+/// Runs the controllers until `stopped` becomes true.
 ///
 /// # Guarantees
-/// With a Lease, nothing is written before it is ours, nor after it is lost. Told to stop, it lets the passes
-/// that have begun end, but waits only a moment for them, and gives the Lease back.
+/// With a Lease, nothing is written before it is ours, nor after it is lost: then everything that was going on is dropped,
+/// and the operator waits for the Lease like any other replica. Told to stop, it lets the passes that have begun end,
+/// but waits only a moment for them, and gives the Lease back.
 pub async fn manage(client: Client, options: Options, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let (context, streams) = observe(&client, options.settings, Arc::clone(&metrics));
-    let mut servers = JoinSet::new();
     let (reached, is_reached) = watch::channel(false);
+    let (caches, newest_caches) = watch::channel(None);
+    let mut servers = JoinSet::new();
     if let Some(address) = options.health {
         servers.spawn(http::serve_health(address, is_reached));
     }
     if let Some(address) = options.metrics {
-        servers.spawn(http::serve_metrics(address, metrics, context.caches.clone()));
+        servers.spawn(http::serve_metrics(address, Arc::clone(&metrics), newest_caches));
     }
-    let work = lead(options.lease_namespace, Arc::new(context), streams, stopped, reached);
+    let work = async {
+        loop {
+            let (context, streams) = observe(&client, options.settings.clone(), Arc::clone(&metrics));
+            caches.send_replace(Some(context.caches.clone()));
+            let term = Term { context: Arc::new(context), streams, stopped: stopped.clone() };
+            if term.serve(options.lease_namespace.as_deref(), &reached).await == End::Told {
+                return Ok(());
+            }
+            tracing::warn!(lease = labels::LEADER_LEASE, "the Lease is lost, so nothing is written any more");
+        }
+    };
     tokio::select! {
         result = work => result,
         Some(ended) = servers.join_next() => Err(anyhow!("a server ended: {ended:?}")),
     }
 }
 
-async fn lead(
-    namespace: Option<String>,
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The operator was told to stop.
+    Told,
+    /// Another replica may act now.
+    Deposed,
+}
+
+/// One time of leadership, from waiting for it to its end.
+struct Term {
     context: Arc<Context>,
     streams: Streams,
-    mut stopped: watch::Receiver<bool>,
-    reached: watch::Sender<bool>,
-) -> anyhow::Result<()> {
-    let client = context.cluster.client().clone();
-    tokio::select! {
-        () = reach(&client) => {}
-        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
+    stopped: watch::Receiver<bool>,
+}
+
+impl Term {
+    async fn serve(self, namespace: Option<&str>, reached: &watch::Sender<bool>) -> End {
+        let Self { context, streams, stopped } = self;
+        let client = context.cluster.client().clone();
+        reached.send_replace(false);
+        tokio::select! {
+            () = reach(&client) => {}
+            () = stop(stopped.clone()) => return End::Told,
+        }
+        reached.send_replace(true);
+        let controllers = control(context, streams, stopped.clone());
+        let Some(namespace) = namespace else {
+            controllers.await;
+            return End::Told;
+        };
+        let mut candidate = Candidate::new(client, namespace, identity());
+        tokio::select! {
+            () = candidate.acquire() => tracing::info!(lease = labels::LEADER_LEASE, "this replica leads"),
+            () = stop(stopped.clone()) => return End::Told,
+        }
+        tokio::select! {
+            () = controllers => {}
+            () = patience(stopped) => tracing::warn!("ending although some passes have not"),
+            () = candidate.keep() => return End::Deposed,
+        }
+        candidate.release().await;
+        End::Told
     }
-    reached.send_replace(true);
-    let controllers = control(context, streams, stopped.clone());
-    let Some(namespace) = namespace else {
-        controllers.await;
-        return Ok(());
-    };
-    let mut candidate = Candidate::new(client, &namespace, identity());
-    tokio::select! {
-        () = candidate.acquire() => tracing::info!(lease = labels::LEADER_LEASE, "this replica leads"),
-        _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-    }
-    tokio::select! {
-        () = controllers => {}
-        () = patience(stopped) => tracing::warn!("ending although some passes have not"),
-        () = candidate.keep() => return Err(anyhow!("the Lease {} is lost", labels::LEADER_LEASE)),
-    }
-    candidate.release().await;
-    Ok(())
 }
 
 /// Returns once the management cluster has answered.

@@ -72,7 +72,11 @@ impl Metrics {
     }
 
     /// Everything, in the text format of Prometheus.
-    pub(crate) fn render(&self, caches: &Caches, now: jiff::Timestamp) -> Result<String, std::fmt::Error> {
+    pub(crate) fn render(
+        &self,
+        caches: Option<&Caches>,
+        now: jiff::Timestamp,
+    ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::default();
         registry.register(
             "kamaji_handler_time_seconds",
@@ -86,7 +90,10 @@ impl Metrics {
             "Duration of passes",
             self.durations.clone(),
         );
-        fleet::register(&mut registry, caches, now);
+        fleet::build(&mut registry);
+        if let Some(caches) = caches {
+            fleet::register(&mut registry, caches, now);
+        }
         process::register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;

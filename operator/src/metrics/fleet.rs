@@ -22,6 +22,10 @@ const EXPIRING: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
+    commit: &'static str,
+    dirty: &'static str,
+    repo: &'static str,
+    build_time: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,10 +79,22 @@ struct CertificateLabels {
     strategy: String,
 }
 
-pub(super) fn register(registry: &mut Registry, caches: &Caches, now: Timestamp) {
+/// What this program was built from, as far as whoever built it said so.
+pub(super) fn build(registry: &mut Registry) {
+    let labels = BuildLabels {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("KAMAJI_COMMIT").unwrap_or_default(),
+        dirty: option_env!("KAMAJI_DIRTY").unwrap_or_default(),
+        repo: option_env!("KAMAJI_REPOSITORY").unwrap_or_default(),
+        build_time: option_env!("KAMAJI_BUILD_TIME").unwrap_or_default(),
+    };
     let build = Family::<BuildLabels, Gauge>::default();
-    build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
-    registry.register("kamaji_build_info", "Version of the operator", build);
+    build.get_or_create(&labels).set(1);
+    registry.register("kamaji_build_info", "What the operator was built from", build);
+}
+
+/// The gauges over everything that the caches hold.
+pub(super) fn register(registry: &mut Registry, caches: &Caches, now: Timestamp) {
     tenants(registry, caches);
     data_stores(registry, caches);
     certificates(registry, caches, now);
