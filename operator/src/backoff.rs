@@ -43,6 +43,47 @@ fn pause(object: &str, failures: u32) -> Duration {
     doubled * percent / 100
 }
 
+/// How long a watch rests after a failure. Short, so that an API server that is back is noticed soon.
+#[derive(Debug, Default)]
+pub(crate) struct WatchPause {
+    failures: u32,
+}
+
+/// The longest rest of a watch.
+const LONGEST_WATCH_PAUSE: Duration = Duration::from_secs(8);
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        Some(pause("watch", self.failures).min(LONGEST_WATCH_PAUSE))
+    }
+}
+
+impl kube::runtime::utils::Backoff for WatchPause {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// No rest: for queues whose sources rest by themselves. Were the queue to rest too, the failures of six watches would add
+/// up to minutes in which nothing is worked on.
+#[derive(Debug)]
+pub(crate) struct NoPause;
+
+impl Iterator for NoPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl kube::runtime::utils::Backoff for NoPause {
+    fn reset(&mut self) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

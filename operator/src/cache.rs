@@ -15,6 +15,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::backoff::WatchPause;
+
 /// The newest known state of every object of one kind that a watch selects.
 pub(crate) struct Cache<K: Lookup + 'static>
 where
@@ -55,7 +57,7 @@ where
         let cache = Self::new(&writer);
         let memory = cache.clone();
         let changes = watcher(api, config)
-            .default_backoff()
+            .backoff(WatchPause::default())
             .inspect(move |event| {
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);

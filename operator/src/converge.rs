@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_api::{Child, Tenant};
 use kamaji_apply::ObjectId;
+use kamaji_apply::ObjectId;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::deployment::{self, Inputs};
 use kamaji_resources::rollout::Rollout;
@@ -196,7 +197,16 @@ impl<'a> Pass<'a> {
 
     async fn expose(&self) -> Result<Arc<k8s_openapi::api::core::v1::Service>, Error> {
         let desired = service::build(self.tenant);
-        self.cx.place_or_replace(self.reach("service"), &self.cx.caches.services, &desired).await
+        let reach = self.reach("service");
+        let placed = self.cx.place_or_replace(reach, &self.cx.caches.services, &desired).await?;
+        let address = placed.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+        if address == Some("None") && placed.metadata.deletion_timestamp.is_none() {
+            // It stays headless for ever, so its deletion starts the pass that makes another.
+            tracing::warn!(service = %ObjectId::of(placed.as_ref()), "has no address, so it is replaced");
+            let deleted = self.cx.cluster.delete(placed.as_ref()).await;
+            deleted.map_err(|source| Error::kubernetes("service", source))?;
+        }
+        Ok(placed)
     }
 
     async fn secure(&self, credentials: &Credentials, storage: &StorageCredentials) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, NoPause};
 use crate::cache::Cache;
 use crate::cli::ManagerArgs;
 use crate::context::{Caches, Context, FIELD_MANAGER, Settings};
@@ -279,6 +279,7 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
     let tenants = streams.tenants.inspect_ok(move |tcp| noticed.nudge_data_store_of(tcp));
     let tenant_controller = Controller::for_stream(tenants, context.caches.tenants.seen())
         .with_config(controller::Config::default().concurrency(context.settings.concurrency))
+        .trigger_backoff(NoPause)
         .owns_stream(streams.secrets)
         .owns_stream(streams.config_maps)
         .owns_stream(streams.services)
@@ -288,6 +289,7 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
         .run(tenant_control_plane::reconcile, tenant_control_plane::on_error, Arc::clone(&context));
     let data_store_controller =
         Controller::for_stream(streams.data_stores, context.caches.data_stores.seen())
+            .trigger_backoff(NoPause)
             .reconcile_on(streams.nudged_data_stores)
             .graceful_shutdown_on(stop(stopped))
             .run(datastore::reconcile, datastore::on_error, context);

@@ -22,6 +22,8 @@ pub(crate) enum Inheritance {
     Accepted,
     /// The tenant is new: what bears its name is about to be collected.
     Refused,
+    /// The tenant says that this very object may be used, whoever made it.
+    Invited,
 }
 
 /// What a tenant may touch.
@@ -38,6 +40,7 @@ impl Reach<'_> {
         match ownership(self.tenant, live.meta()) {
             Ownership::Ours => Ok(()),
             Ownership::Inherited if self.inheritance == Inheritance::Accepted => Ok(()),
+            _ if self.inheritance == Inheritance::Invited => Ok(()),
             _ => Err(Error::NameConflict { object: ObjectId::of(live) }),
         }
     }
@@ -45,6 +48,33 @@ impl Reach<'_> {
     fn failed(&self, source: kamaji_apply::Error) -> Error {
         Error::kubernetes(self.stage, source)
     }
+}
+
+/// A kind of object that we make, watch and apply.
+pub(crate) trait Managed:
+    Resource<DynamicType = ()>
+    + Lookup<DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Managed for K where
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 impl Context {
@@ -58,15 +88,7 @@ impl Context {
         desired: &K,
     ) -> Result<Arc<K>, Error>
     where
-        K: Resource<DynamicType = ()>
-            + Lookup<DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Managed,
     {
         let live = match cache.get(&ObjectRef::from_obj(desired)) {
             Some(live) => live,
@@ -92,15 +114,7 @@ impl Context {
         desired: &K,
     ) -> Result<Arc<K>, Error>
     where
-        K: Resource<DynamicType = ()>
-            + Lookup<DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Managed,
     {
         let placed = self.place(reach, cache, desired).await;
         let Err(Error::Kubernetes { source, .. }) = &placed else { return placed };

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{Child, TenantId};
 use kamaji_resources::HeldSecrets;
+use kamaji_resources::object::{Ownership, ownership};
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use crate::context::Caches;
@@ -13,6 +14,7 @@ use crate::context::Caches;
 /// A tenant's children as they are now.
 pub(crate) struct World {
     pub(crate) secrets: HeldSecrets,
+    /// Only if it is the tenant's: whether it is there decides what else may be made, and it is what a deletion stops.
     pub(crate) deployment: Option<Arc<Deployment>>,
 }
 
@@ -22,7 +24,10 @@ impl World {
         let secret = |child: Child| Some((child, caches.secrets.get(&key::<Secret>(tenant, child))?));
         Self {
             secrets: Child::ALL.into_iter().filter_map(secret).collect(),
-            deployment: caches.deployments.get(&key(tenant, Child::Deployment)),
+            deployment: caches
+                .deployments
+                .get(&key(tenant, Child::Deployment))
+                .filter(|found| ownership(tenant, &found.metadata) != Ownership::Foreign),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod api_server;
 pub mod args;
+mod component;
 mod controller_manager;
 mod pki;
 mod probes;

@@ -8,11 +8,12 @@ use kamaji_resources::anchors::{self, ANCHORS, Birth};
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::status::Facts;
 use kamaji_resources::{Anchors, HeldSecrets};
+use kamaji_apply::Created;
 use kube::ResourceExt;
 
 use super::Pass;
 use crate::error::Error;
-use crate::place::Reach;
+use crate::place::{Inheritance, Reach};
 
 impl Pass<'_> {
     /// The anchors that are there, after those that were never there have been made.
@@ -30,26 +31,20 @@ impl Pass<'_> {
 
     async fn anchor_secret(&self, child: Child) -> Result<Option<Arc<Secret>>, Error> {
         let cx = self.cx;
-        let reach = self.reach("anchors");
+        let reach = self.anchor_reach(child);
         let recorded =
             self.memory.anchor(child).or_else(|| self.world.deployment.as_ref().map(|_| "deployed"));
         match anchors::birth(&self.world.secrets, child, recorded) {
             Birth::Due => {
                 let made = anchors::create(&self.tenant.id, child, self.clock.now)
                     .map_err(|source| Error::Render { stage: "anchors", source })?;
-                let secret = match cx.cluster.create(&made).await {
-                    Ok(created) => created.into_object(),
-                    Err(source) => return Err(Error::kubernetes("anchors", source)),
-                };
-                self.check_anchor(reach, &secret)?;
-                Ok(Some(cx.caches.secrets.wrote(secret)))
+                let created = cx.cluster.create(&made).await;
+                match created.map_err(|source| Error::kubernetes("anchors", source))? {
+                    Created::Made(secret) => Ok(Some(cx.caches.secrets.wrote(secret))),
+                    Created::Existed(secret) => self.keep(reach, child, &secret).await.map(Some),
+                }
             }
-            Birth::Held => {
-                let held = &self.world.secrets[&child];
-                self.check_anchor(reach, held)?;
-                let kept = anchors::kept(&self.tenant.id, child, held);
-                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
-            }
+            Birth::Held => self.keep(reach, child, &self.world.secrets[&child]).await.map(Some),
             // It may have lost its labels only.
             Birth::Over => {
                 let name = child.name(&self.tenant.id.name);
@@ -57,19 +52,24 @@ impl Pass<'_> {
                 let Some(held) = read.map_err(|source| Error::kubernetes("anchors", source))? else {
                     return Ok(None);
                 };
-                self.check_anchor(reach, &held)?;
-                let kept = anchors::kept(&self.tenant.id, child, &held);
-                cx.place(reach, &cx.caches.secrets, &kept).await.map(Some)
+                self.keep(reach, child, &held).await.map(Some)
             }
         }
     }
 
+    /// An anchor that exists has the labels and the owner that it should have; its data stays.
+    async fn keep(&self, reach: Reach<'_>, child: Child, held: &Secret) -> Result<Arc<Secret>, Error> {
+        reach.check(held)?;
+        let kept = anchors::kept(&self.tenant.id, child, held);
+        self.cx.place(reach, &self.cx.caches.secrets, &kept).await
+    }
+
     /// A Secret of the user's may serve as the authority if the tenant says so.
-    fn check_anchor(&self, reach: Reach<'_>, secret: &Secret) -> Result<(), Error> {
-        let allowed =
+    fn anchor_reach(&self, child: Child) -> Reach<'_> {
+        let reach = self.reach("anchors");
+        let invites =
             self.tcp.annotations().get(labels::USE_EXISTING_CA).is_some_and(|value| value == "true");
-        let is_ca = secret.name_any() == Child::Ca.name(&self.tenant.id.name);
-        if allowed && is_ca { Ok(()) } else { reach.check(secret) }
+        if invites && child == Child::Ca { Reach { inheritance: Inheritance::Invited, ..reach } } else { reach }
     }
 
     pub(super) fn read_anchors(

@@ -3,8 +3,10 @@ use kamaji_api::v1alpha1::{AddressType, AdmissionController};
 use kamaji_api::{Child, Tenant};
 
 use super::args::{self, Flags, Winner, compose, names_flag};
+use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
-use super::{Inputs, Part, probes, security};
+use super::probes::Health;
+use super::{Inputs, Part, security};
 use crate::kubeadm_config::joined;
 
 const NAME: &str = "kube-apiserver";
@@ -55,46 +57,31 @@ pub(super) fn part(inputs: &Inputs<'_>) -> Part {
 
 fn container(inputs: &Inputs<'_>) -> Container {
     let tenant = inputs.tenant;
-    let wish = &tenant.deployment;
-    let health = probes::Health { port: tenant.network.port.into(), live: "/livez", ready: "/readyz" };
-    let probes = probes::build(&health, wish.probes.as_ref(), |all| all.api_server.as_ref());
-    let mut mounts = wish.additional_volume_mounts.clone().unwrap_or_default().api_server;
-    mounts.push(pki::read_only(PKI, DIRECTORY));
-    Container {
-        name: NAME.into(),
-        image: Some(tenant.images.api_server.clone()),
-        image_pull_policy: Some("IfNotPresent".into()),
-        command: Some(vec![NAME.into()]),
-        args: Some(arguments(inputs)),
-        resources: wish.resources.clone().unwrap_or_default().api_server,
-        liveness_probe: Some(probes.liveness),
-        readiness_probe: Some(probes.readiness),
-        startup_probe: Some(probes.startup),
-        volume_mounts: Some(mounts),
-        security_context: Some(
-            wish.container_security_contexts
-                .as_ref()
-                .and_then(|all| all.api_server.clone())
-                .unwrap_or_else(security::api_server),
-        ),
-        ..Container::default()
+    let wish = Wish::api_server(&tenant.deployment);
+    Component {
+        name: NAME,
+        image: &tenant.images.api_server,
+        health: Health { port: tenant.network.port.into(), live: "/livez", ready: "/readyz" },
+        arguments: arguments(inputs, wish.arguments),
+        mounts: vec![pki::read_only(PKI, DIRECTORY)],
+        security: security::api_server(),
     }
+    .container(&wish, &tenant.deployment)
 }
 
-fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
+fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
     let tenant = inputs.tenant;
-    let extra = tenant.deployment.extra_args.clone().unwrap_or_default().api_server;
     let mut ours = vec![
         (Winner::User, defaults(tenant)),
         (Winner::User, args::tls()),
-        (Winner::Kamaji, managed(inputs, &extra)),
+        (Winner::Kamaji, managed(inputs, extra)),
         (Winner::Kamaji, etcd(inputs)),
     ];
     // Upstream refuses both at once.
-    if !names_flag(&extra, "authorization-config") {
+    if !names_flag(extra, "authorization-config") {
         ours.push((Winner::User, vec![("authorization-mode", "Node,RBAC".into())]));
     }
-    compose(&ours, &extra)
+    compose(&ours, extra)
 }
 
 fn defaults(tenant: &Tenant) -> Flags {

@@ -2,8 +2,10 @@ use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{Child, Tenant};
 
 use super::args::{self, Flags, Winner, compose};
+use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
-use super::{Part, probes, security};
+use super::probes::Health;
+use super::{Part, security};
 use crate::kubeadm_config::joined;
 
 const NAME: &str = "kube-controller-manager";
@@ -30,31 +32,16 @@ pub(super) fn part(tenant: &Tenant) -> Part {
 }
 
 fn container(tenant: &Tenant) -> Container {
-    let wish = &tenant.deployment;
-    let health = probes::Health { port: PORT, live: "/healthz", ready: "/healthz" };
-    let probes = probes::build(&health, wish.probes.as_ref(), |all| all.controller_manager.as_ref());
-    let extra = wish.extra_args.clone().unwrap_or_default().controller_manager;
-    let mut mounts = wish.additional_volume_mounts.clone().unwrap_or_default().controller_manager;
-    mounts.extend([pki::read_only(KUBECONFIG, "/etc/kubernetes"), pki::read_only(PKI, DIRECTORY)]);
-    Container {
-        name: NAME.into(),
-        image: Some(tenant.images.controller_manager.clone()),
-        image_pull_policy: Some("IfNotPresent".into()),
-        command: Some(vec![NAME.into()]),
-        args: Some(compose(&[(Winner::User, defaults(tenant)), (Winner::User, args::tls())], &extra)),
-        resources: wish.resources.clone().unwrap_or_default().controller_manager,
-        liveness_probe: Some(probes.liveness),
-        readiness_probe: Some(probes.readiness),
-        startup_probe: Some(probes.startup),
-        volume_mounts: Some(mounts),
-        security_context: Some(
-            wish.container_security_contexts
-                .as_ref()
-                .and_then(|all| all.controller_manager.clone())
-                .unwrap_or_else(security::container),
-        ),
-        ..Container::default()
+    let wish = Wish::controller_manager(&tenant.deployment);
+    Component {
+        name: NAME,
+        image: &tenant.images.controller_manager,
+        health: Health { port: PORT, live: "/healthz", ready: "/healthz" },
+        arguments: compose(&[(Winner::User, defaults(tenant)), (Winner::User, args::tls())], wish.arguments),
+        mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes"), pki::read_only(PKI, DIRECTORY)],
+        security: security::container(),
     }
+    .container(&wish, &tenant.deployment)
 }
 
 /// The user may override every one of them.

@@ -37,12 +37,7 @@ const fn timing(period: i32, timeout: i32, failures: i32) -> ProbeSpec {
 }
 
 /// Built-in timings, then the user's for all components, then the user's for this one.
-pub(super) fn build(
-    health: &Health,
-    wish: Option<&ControlPlaneProbes>,
-    own: fn(&ControlPlaneProbes) -> Option<&ProbeSet>,
-) -> Probes {
-    let own = wish.and_then(own);
+pub(super) fn build(health: &Health, wish: Option<&ControlPlaneProbes>, own: Option<&ProbeSet>) -> Probes {
     let probe = |built_in, path, all: Option<ProbeSpec>, own: Option<ProbeSpec>| {
         let timing = [all, own].into_iter().flatten().fold(built_in, overlaid);
         rendered(timing, path, health.port)
@@ -109,7 +104,7 @@ mod tests {
         }))
         .unwrap();
         let health = Health { port: 6443, live: "/livez", ready: "/readyz" };
-        let startup = build(&health, Some(&wish), |all| all.api_server.as_ref()).startup;
+        let startup = build(&health, Some(&wish), wish.api_server.as_ref()).startup;
         assert_eq!(
             (startup.failure_threshold, startup.period_seconds, startup.timeout_seconds),
             (Some(7), Some(4), Some(5))

@@ -2,7 +2,9 @@ use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{Child, Tenant};
 
 use super::args::{self, Flags, Winner, compose};
-use super::{Part, pki, probes, security};
+use super::component::{Component, Wish};
+use super::probes::Health;
+use super::{Part, pki, security};
 
 const NAME: &str = "kube-scheduler";
 const KUBECONFIG: &str = "scheduler-kubeconfig";
@@ -17,34 +19,19 @@ pub(super) fn part(tenant: &Tenant) -> Part {
 }
 
 fn container(tenant: &Tenant) -> Container {
-    let wish = &tenant.deployment;
-    let health = probes::Health { port: PORT, live: "/healthz", ready: "/healthz" };
-    let probes = probes::build(&health, wish.probes.as_ref(), |all| all.scheduler.as_ref());
-    let extra = wish.extra_args.clone().unwrap_or_default().scheduler;
-    let mut mounts = wish.additional_volume_mounts.clone().unwrap_or_default().scheduler;
-    mounts.push(pki::read_only(KUBECONFIG, "/etc/kubernetes"));
-    Container {
-        name: NAME.into(),
-        image: Some(tenant.images.scheduler.clone()),
-        image_pull_policy: Some("IfNotPresent".into()),
-        command: Some(vec![NAME.into()]),
-        args: Some(compose(
+    let wish = Wish::scheduler(&tenant.deployment);
+    Component {
+        name: NAME,
+        image: &tenant.images.scheduler,
+        health: Health { port: PORT, live: "/healthz", ready: "/healthz" },
+        arguments: compose(
             &[(Winner::Kamaji, managed()), (Winner::User, defaults()), (Winner::User, args::tls())],
-            &extra,
-        )),
-        resources: wish.resources.clone().unwrap_or_default().scheduler,
-        liveness_probe: Some(probes.liveness),
-        readiness_probe: Some(probes.readiness),
-        startup_probe: Some(probes.startup),
-        volume_mounts: Some(mounts),
-        security_context: Some(
-            wish.container_security_contexts
-                .as_ref()
-                .and_then(|all| all.scheduler.clone())
-                .unwrap_or_else(security::container),
+            wish.arguments,
         ),
-        ..Container::default()
+        mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes")],
+        security: security::container(),
     }
+    .container(&wish, &tenant.deployment)
 }
 
 fn managed() -> Flags {
