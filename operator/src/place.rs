@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use kamaji_api::TenantId;
+use kamaji_api::{TenantId, labels};
 use kamaji_apply::{Applied, Created, ObjectId};
 use kamaji_resources::object::{Ownership, ownership};
 use kube::Resource;
@@ -90,7 +90,7 @@ impl Context {
     where
         K: Managed,
     {
-        let live = match cache.get(&ObjectRef::from_obj(desired)) {
+        let live = match self.let_go(reach, cache.get(&ObjectRef::from_obj(desired))).await? {
             Some(live) => live,
             None => match self.cluster.create(desired).await.map_err(|source| reach.failed(source))? {
                 Created::Made(made) => return Ok(cache.wrote(made)),
@@ -103,6 +103,20 @@ impl Context {
             Ok(Applied::Changed(made)) => Ok(cache.wrote(made)),
             Err(source) => Err(reach.failed(source)),
         }
+    }
+
+    /// An object that is being deleted and waits for us is let go, so that it can be made anew; `None` is left of it.
+    async fn let_go<K>(&self, reach: Reach<'_>, live: Option<Arc<K>>) -> Result<Option<Arc<K>>, Error>
+    where
+        K: Managed,
+    {
+        let Some(live) = live else { return Ok(None) };
+        if !waits_for_us(live.as_ref()) {
+            return Ok(Some(live));
+        }
+        reach.check(live.as_ref())?;
+        let released = self.cluster.remove_finalizers(live.as_ref(), OUR_FINALIZERS).await;
+        released.map(|()| None).map_err(|source| reach.failed(source))
     }
 
     /// As [`Context::place`], for objects that hold nothing of their own: one that cannot be changed into what it should
@@ -129,6 +143,16 @@ impl Context {
     }
 }
 
+/// Finalizers that we put on objects other than the tenant.
+const OUR_FINALIZERS: &[&str] = &[labels::DATASTORE_SECRET_FINALIZER];
+
+fn waits_for_us(object: &impl Resource<DynamicType = ()>) -> bool {
+    let meta = object.meta();
+    let finalizers = meta.finalizers.iter().flatten();
+    meta.deletion_timestamp.is_some()
+        && finalizers.into_iter().any(|name| OUR_FINALIZERS.contains(&name.as_str()))
+}
+
 fn is_immutable(error: &kamaji_apply::Error) -> bool {
     error.is_invalid()
         && error.status().is_some_and(|status| {
@@ -136,4 +160,29 @@ fn is_immutable(error: &kamaji_apply::Error) -> bool {
                 .iter()
                 .any(|words| status.message.contains(words))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_being_deleted_and_has_our_finalizer_waits_for_us() {
+        let secret = |meta: serde_json::Value| -> Secret {
+            serde_json::from_value(serde_json::json!({ "metadata": meta })).unwrap()
+        };
+        let ours = labels::DATASTORE_SECRET_FINALIZER;
+        let going = "2026-01-01T00:00:00Z";
+        let json = |text: String| serde_json::from_str(&text).unwrap();
+        for (meta, expected) in [
+            (format!(r#"{{"finalizers":["{ours}"],"deletionTimestamp":"{going}"}}"#), true),
+            (format!(r#"{{"finalizers":["x/y","{ours}"],"deletionTimestamp":"{going}"}}"#), true),
+            (format!(r#"{{"finalizers":["x/y"],"deletionTimestamp":"{going}"}}"#), false),
+            (format!(r#"{{"finalizers":["{ours}"]}}"#), false),
+        ] {
+            assert_eq!(waits_for_us(&secret(json(meta.clone()))), expected, "{meta}");
+        }
+    }
 }
