@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_api::{Child, Tenant};
 use kamaji_apply::ObjectId;
-use kamaji_apply::ObjectId;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::deployment::{self, Inputs};
 use kamaji_resources::rollout::Rollout;
