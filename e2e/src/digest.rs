@@ -106,7 +106,8 @@ pub async fn store_digest(etcd: &Etcd, names: &[String]) -> Result<String> {
         found.insert(format!("user {user}"), format!("{:?}", client.user_get(user).await?.roles()));
     }
     for role in client.role_list().await?.roles().iter().filter(|role| concerns(role)) {
-        found.insert(format!("role {role}"), format!("{:?}", client.role_get(role).await?.permissions()));
+        let ranges: Vec<String> = client.role_get(role).await?.permissions().into_iter().map(range).collect();
+        found.insert(format!("role {role}"), ranges.join(", "));
     }
     let everything = GetOptions::new().with_all_keys().with_keys_only();
     for pair in client.get(vec![], Some(everything)).await?.kvs() {
@@ -123,6 +124,13 @@ pub async fn store_digest(etcd: &Etcd, names: &[String]) -> Result<String> {
         }
     }
     Ok(found.iter().map(|(name, value)| format!("\n{name} {value}")).collect())
+}
+
+/// As in `from /x/ to /x0, type 2`.
+fn range(permission: etcd_client::Permission) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (key, end) = (text(permission.key()), text(permission.range_end()));
+    format!("from {key} to {end}, type {}", permission.get_type())
 }
 
 /// Version of every object of a kind in the lane that is the operator's, by name.

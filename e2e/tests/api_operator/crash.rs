@@ -31,10 +31,16 @@ async fn a_provisioning_that_dies_at_any_write_ends_as_an_undisturbed_one() {
     let undisturbed = digest(&lane, "blue").await.unwrap();
 
     let expected = &undisturbed;
-    let sweep = stream::iter(cuts(writes)).for_each_concurrent(AT_ONCE, |(number, moment)| Box::pin(async move {
-        let reached = provision_with_a_crash(number, moment).await;
-        assert!(reached == *expected, "{}", difference(expected, &reached, number, moment));
-    }));
+    let sweep = stream::iter(cuts(writes)).for_each_concurrent(AT_ONCE, |(number, moment)| {
+        Box::pin(async move {
+            let reached = provision_with_a_crash(number, moment).await;
+            assert!(
+                reached == *expected,
+                "cut {moment:?} write {number}: {}",
+                difference(expected, &reached)
+            );
+        })
+    });
     sweep.await;
     println!("{} crashes", 2 * writes);
 }
@@ -58,12 +64,13 @@ async fn provision_with_a_crash(number: usize, moment: Moment) -> String {
     digest(&lane, "blue").await.unwrap()
 }
 
-fn difference(expected: &str, reached: &str, number: usize, moment: Moment) -> String {
+/// The lines of two digests that only one of them has.
+pub(crate) fn difference(expected: &str, reached: &str) -> String {
     let missing = expected.lines().filter(|line| !reached.contains(line));
     let new = reached.lines().filter(|line| !expected.contains(line));
     let lines: Vec<String> =
         missing.map(|line| format!("- {line}")).chain(new.map(|line| format!("+ {line}"))).collect();
-    format!("cut {moment:?} write {number}:\n{}\n{reached}", lines.join("\n"))
+    if lines.is_empty() { format!("{reached}\ninstead of\n{expected}") } else { lines.join("\n") }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,25 +89,27 @@ async fn a_deletion_that_dies_at_any_write_leaves_nothing() {
     assert_nothing_left(&lane, &tcp).await;
 
     stream::iter(cuts(writes.len()))
-        .for_each_concurrent(AT_ONCE, |(number, moment)| Box::pin(async move {
-            println!("cut {moment:?} write {number}");
-            let (lane, tcp) = provisioned().await;
-            let wire = Wire::new();
-            let operator = lane.operator_over(wire.clone()).await.unwrap();
-            operator.silence(crate::MOMENT).await.unwrap();
-            wire.cut_at(number, moment);
-            lane.delete("blue").await.unwrap();
-            let tenants = lane.tenants();
-            tokio::select! {
-                () = wire.until_cut() => {}
-                _ = wait_gone(&tenants, "blue") => {}
-            }
-            operator.kill().await;
-            let operator = lane.operator().await.unwrap();
-            wait_gone(&lane.tenants(), "blue").await.unwrap();
-            operator.kill().await;
-            assert_nothing_left(&lane, &tcp).await;
-        }))
+        .for_each_concurrent(AT_ONCE, |(number, moment)| {
+            Box::pin(async move {
+                println!("cut {moment:?} write {number}");
+                let (lane, tcp) = provisioned().await;
+                let wire = Wire::new();
+                let operator = lane.operator_over(wire.clone()).await.unwrap();
+                operator.silence(crate::MOMENT).await.unwrap();
+                wire.cut_at(number, moment);
+                lane.delete("blue").await.unwrap();
+                let tenants = lane.tenants();
+                tokio::select! {
+                    () = wire.until_cut() => {}
+                    _ = wait_gone(&tenants, "blue") => {}
+                }
+                operator.kill().await;
+                let operator = lane.operator().await.unwrap();
+                wait_gone(&lane.tenants(), "blue").await.unwrap();
+                operator.kill().await;
+                assert_nothing_left(&lane, &tcp).await;
+            })
+        })
         .await;
 }
 
@@ -117,25 +126,27 @@ async fn a_tenant_deleted_while_its_operator_was_dead_leaves_nothing() {
     operator.kill().await;
 
     stream::iter(cuts(writes))
-        .for_each_concurrent(AT_ONCE, |(number, moment)| Box::pin(async move {
-            let lane = Lane::new().await.unwrap();
-            let wire = Wire::new();
-            wire.cut_at(number, moment);
-            let operator = lane.operator_over(wire.clone()).await.unwrap();
-            let tcp = lane.tenant("blue").await.unwrap();
-            tokio::select! {
-                () = wire.until_cut() => {}
-                _ = lane.converged("blue") => {}
-            }
-            operator.kill().await;
-            lane.delete("blue").await.unwrap();
-            let operator = lane.operator().await.unwrap();
-            let gone = wait_gone(&lane.tenants(), "blue").await;
-            gone.unwrap_or_else(|error| panic!("cut {moment:?} write {number}: {error:#}"));
-            operator.silence(crate::MOMENT).await.unwrap();
-            operator.kill().await;
-            assert_nothing_left(&lane, &tcp).await;
-        }))
+        .for_each_concurrent(AT_ONCE, |(number, moment)| {
+            Box::pin(async move {
+                let lane = Lane::new().await.unwrap();
+                let wire = Wire::new();
+                wire.cut_at(number, moment);
+                let operator = lane.operator_over(wire.clone()).await.unwrap();
+                let tcp = lane.tenant("blue").await.unwrap();
+                tokio::select! {
+                    () = wire.until_cut() => {}
+                    _ = lane.converged("blue") => {}
+                }
+                operator.kill().await;
+                lane.delete("blue").await.unwrap();
+                let operator = lane.operator().await.unwrap();
+                let gone = wait_gone(&lane.tenants(), "blue").await;
+                gone.unwrap_or_else(|error| panic!("cut {moment:?} write {number}: {error:#}"));
+                operator.silence(crate::MOMENT).await.unwrap();
+                operator.kill().await;
+                assert_nothing_left(&lane, &tcp).await;
+            })
+        })
         .await;
 }
 

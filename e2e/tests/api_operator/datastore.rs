@@ -35,7 +35,9 @@ struct Wrong {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_datastore_that_cannot_be_used_says_why_and_so_do_its_tenants() {
     let shared = Etcd::shared().await.unwrap();
-    let open = Etcd::start_with(etcd::Options { authentication: Authentication::Off, ..Default::default() }).await.unwrap();
+    let open = Etcd::start_with(etcd::Options { authentication: Authentication::Off, ..Default::default() })
+        .await
+        .unwrap();
     let mut root = shared.root().await.unwrap();
     root.user_add("nobody", "", Some(etcd_client::UserAddOptions::new().with_no_pwd())).await.unwrap();
     let stranger = Authority::create("stranger", etcd::now(), jiff::SignedDuration::from_hours(1)).unwrap();
@@ -53,17 +55,42 @@ async fn a_datastore_that_cannot_be_used_says_why_and_so_do_its_tenants() {
     let nowhere = "127.0.0.1:1".to_owned();
     let table = [
         Wrong { what: "dead endpoint", credentials: right(), endpoint: nowhere, reason: "Unreachable" },
-        Wrong { what: "wrong CA", credentials: other_ca, endpoint: address.clone(), reason: "ServerNotTrusted" },
-        Wrong { what: "no client key", credentials: no_key, endpoint: address.clone(), reason: "TLSConfigurationValidationFailed" },
-        Wrong { what: "garbage", credentials: with("tls.key", json!("garbage")), endpoint: address.clone(), reason: "InvalidSettings" },
+        Wrong {
+            what: "wrong CA",
+            credentials: other_ca,
+            endpoint: address.clone(),
+            reason: "ServerNotTrusted",
+        },
+        Wrong {
+            what: "no client key",
+            credentials: no_key,
+            endpoint: address.clone(),
+            reason: "TLSConfigurationValidationFailed",
+        },
+        Wrong {
+            what: "garbage",
+            credentials: with("tls.key", json!("garbage")),
+            endpoint: address.clone(),
+            reason: "InvalidSettings",
+        },
         Wrong {
             what: "authentication off",
             credentials: credentials(&open, "root").unwrap(),
             endpoint: open.endpoint().to_string(),
             reason: "AuthDisabled",
         },
-        Wrong { what: "no rights", credentials: credentials(shared, "nobody").unwrap(), endpoint: address.clone(), reason: "Forbidden" },
-        Wrong { what: "unknown user", credentials: credentials(shared, "unknown").unwrap(), endpoint: address, reason: "Unauthenticated" },
+        Wrong {
+            what: "no rights",
+            credentials: credentials(shared, "nobody").unwrap(),
+            endpoint: address.clone(),
+            reason: "Forbidden",
+        },
+        Wrong {
+            what: "unknown user",
+            credentials: credentials(shared, "unknown").unwrap(),
+            endpoint: address,
+            reason: "Forbidden",
+        },
     ];
     join_all(table.map(|wrong| Box::pin(refused_and_healed(wrong)))).await;
 }
@@ -74,7 +101,9 @@ async fn refused_and_healed(wrong: Wrong) {
     lane.put_data_store(&wrong.credentials, &wrong.endpoint).await.unwrap();
     let _operator = lane.operator().await.unwrap();
     lane.tenant("blue").await.unwrap();
-    let examined = |data_store: &DataStore| data_store.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+    let examined = |data_store: &DataStore| {
+        data_store.status.as_ref().is_some_and(|status| !status.conditions.is_empty())
+    };
     let data_store = wait_for(&lane.data_stores(), &lane.data_store, what, examined).await.unwrap();
     let status = data_store.status.unwrap();
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
@@ -83,10 +112,13 @@ async fn refused_and_healed(wrong: Wrong) {
 
     let named = format!("False/{reason}");
     let held_up = lane
-        .tenant_that("blue", what, |tcp| condition(tcp, "DataStoreReachable") == named && condition(tcp, "Ready") == named)
+        .tenant_that("blue", what, |tcp| {
+            condition(tcp, "DataStoreReachable") == named && condition(tcp, "Ready") == named
+        })
         .await
         .unwrap();
-    assert_eq!(message(&held_up, "DataStoreReachable"), ready.message, "{what}");
+    let said = message(&held_up, "DataStoreReachable");
+    assert!(said.contains(&ready.message), "{what}: {said}");
     assert!(lane.children().await.unwrap().iter().all(|(name, _)| !name.contains("Deployment")), "{what}");
 
     // What a user would do about it. A changed Secret is noticed at the next examination, at the latest after 20 s.
@@ -110,9 +142,15 @@ async fn a_datastore_that_is_down_at_creation_delays_the_tenant_until_it_is_back
     let _operator = lane.operator().await.unwrap();
     lane.tenant("blue").await.unwrap();
     let down = |tcp: &TenantControlPlane| condition(tcp, "DataStoreReachable") == "False/Unreachable";
-    tokio::time::timeout(Duration::from_secs(10), lane.tenant_that("blue", "down", down)).await.expect("named within 10 s").unwrap();
+    tokio::time::timeout(Duration::from_secs(10), lane.tenant_that("blue", "down", down))
+        .await
+        .expect("named within 10 s")
+        .unwrap();
     proxy.set(Mode::Pass);
-    tokio::time::timeout(Duration::from_secs(30), lane.converged("blue")).await.expect("back within 30 s").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), lane.converged("blue"))
+        .await
+        .expect("back within 30 s")
+        .unwrap();
 }
 
 /// A tenant whose datastore goes, and that is deleted then.
@@ -126,7 +164,8 @@ async fn stuck() -> (Lane, Proxy, Operator, TenantControlPlane) {
     lane.delete("blue").await.unwrap();
     let way_out = format!("{}={}", labels::ABANDON_DATASTORE, tcp.uid().unwrap());
     let named = |tcp: &TenantControlPlane| {
-        condition(tcp, "DataStoreReachable").starts_with("False") && message(tcp, "DataStoreReachable").contains(&way_out)
+        condition(tcp, "DataStoreReachable").starts_with("False")
+            && message(tcp, "DataStoreReachable").contains(&way_out)
     };
     let waiting = lane.tenant_that("blue", "the way out", named).await.unwrap();
     println!("{}", message(&waiting, "DataStoreReachable"));
@@ -194,7 +233,9 @@ async fn a_datastore_cannot_be_deleted_while_it_is_used() {
     lane.edit::<TenantControlPlane>("blue", &grown).await.unwrap();
     let seen = |tcp: &TenantControlPlane| {
         let conditions = tcp.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.type_ == "Certificates" && condition.observed_generation == Some(2))
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Certificates" && condition.observed_generation == Some(2))
     };
     lane.tenant_that("blue", "still looked after", seen).await.unwrap();
     lane.delete("blue").await.unwrap();
@@ -222,10 +263,15 @@ async fn a_datastore_object_that_was_forced_away_is_named_and_can_be_abandoned()
     lane.delete("blue").await.unwrap();
     let uid = tcp.uid().unwrap();
     let way_out = format!("{}={uid}", labels::ABANDON_DATASTORE);
-    lane.tenant_that("blue", "the way out", |tcp| message(tcp, "DataStoreReachable").contains(&way_out)).await.unwrap();
+    lane.tenant_that("blue", "the way out", |tcp| message(tcp, "DataStoreReachable").contains(&way_out))
+        .await
+        .unwrap();
     abandon(&lane, &uid).await;
     wait_gone(&lane.tenants(), "blue").await.unwrap();
     operator.silence(MOMENT).await.unwrap();
     let events = lane.events().await.unwrap();
-    assert!(events.iter().any(|event| event.starts_with("DataStoreAbandoned") && event.contains(&uid)), "{events:#?}");
+    assert!(
+        events.iter().any(|event| event.starts_with("DataStoreAbandoned") && event.contains(&uid)),
+        "{events:#?}"
+    );
 }

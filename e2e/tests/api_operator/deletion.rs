@@ -32,7 +32,10 @@ async fn a_namespace_that_goes_takes_its_tenant_along_although_the_secrets_went_
     operator.silence(SILENCE).await.unwrap();
 
     assert_nothing_left(&lane, &tcp).await;
-    assert!(secrets.list(&ListParams::default()).await.unwrap().items.is_empty(), "no Secret is left or made again");
+    assert!(
+        secrets.list(&ListParams::default()).await.unwrap().items.is_empty(),
+        "no Secret is left or made again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +65,8 @@ async fn a_paused_tenant_is_not_written_to_until_it_is_deleted() {
     let lane = Lane::new().await.unwrap();
     let operator = lane.operator().await.unwrap();
     lane.tenant("blue").await.unwrap();
-    let pause = |value: serde_json::Value| json!({ "metadata": { "annotations": { labels::PAUSED: value } } });
+    let pause =
+        |value: serde_json::Value| json!({ "metadata": { "annotations": { labels::PAUSED: value } } });
     lane.converged("blue").await.unwrap();
     let tcp = lane.edit::<TenantControlPlane>("blue", &pause(json!("true"))).await.unwrap();
     operator.silence(SILENCE).await.unwrap();
@@ -76,7 +80,9 @@ async fn a_paused_tenant_is_not_written_to_until_it_is_deleted() {
 
     lane.edit::<TenantControlPlane>("blue", &pause(json!(null))).await.unwrap();
     let restored = |secret: &Secret| secret.metadata.deletion_timestamp.is_none();
-    kamaji_e2e::operator::wait_for(&lane.objects(), "blue-admin-kubeconfig", "restored", restored).await.unwrap();
+    kamaji_e2e::operator::wait_for(&lane.objects(), "blue-admin-kubeconfig", "restored", restored)
+        .await
+        .unwrap();
     lane.edit::<TenantControlPlane>("blue", &pause(json!("true"))).await.unwrap();
     operator.silence(MOMENT).await.unwrap();
     lane.delete("blue").await.unwrap();
@@ -91,7 +97,8 @@ async fn a_sleeping_tenant_is_deleted_like_any_other() {
     let mut manifest = lane.manifest("blue");
     manifest["spec"]["controlPlane"]["deployment"]["replicas"] = json!(0);
     lane.create(&manifest).await.unwrap();
-    let asleep = |tcp: &TenantControlPlane| kamaji_e2e::operator::condition(tcp, "ControlPlane") == "False/Sleeping";
+    let asleep =
+        |tcp: &TenantControlPlane| kamaji_e2e::operator::condition(tcp, "ControlPlane") == "False/Sleeping";
     let tcp = lane.tenant_that("blue", "asleep", asleep).await.unwrap();
     operator.silence(SILENCE).await.unwrap();
     operator.wire.clear();

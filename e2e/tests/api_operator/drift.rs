@@ -70,11 +70,12 @@ async fn every_child_that_is_deleted_comes_back() {
     lane.converged("blue").await.unwrap();
     operator.silence(SILENCE).await.unwrap();
 
-    // What outlives the data is only marked, and goes with the tenant.
-    let config = lane.objects::<Secret>();
-    config.delete("blue-datastore-config", &DeleteParams::default()).await.unwrap();
-    operator.silence(MOMENT).await.unwrap();
-    assert!(config.get_opt("blue-datastore-config").await.unwrap().is_some());
+    // It is held by a finalizer of ours, and its password is born once.
+    let secrets = lane.objects::<Secret>();
+    let password = |secret: Secret| secret.data.unwrap()["DB_PASSWORD"].clone();
+    let before = password(secrets.get("blue-datastore-config").await.unwrap());
+    comes_back::<Secret>(&lane, "blue-datastore-config").await;
+    assert_eq!(password(secrets.get("blue-datastore-config").await.unwrap()), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +103,8 @@ async fn an_anchor_that_is_deleted_is_missed_and_not_replaced_and_its_return_hea
         let key = if child == Child::ServiceAccountKey { "sa.key" } else { "ca.crt" };
         other.data.as_mut().unwrap().insert(key.into(), k8s_openapi::ByteString(b"another".to_vec()));
         secrets.create(&PostParams::default(), &other).await.unwrap();
-        let replaced = |tcp: &TenantControlPlane| condition(tcp, "TrustAnchors") == "False/TrustAnchorReplaced";
+        let replaced =
+            |tcp: &TenantControlPlane| condition(tcp, "TrustAnchors") == "False/TrustAnchorReplaced";
         lane.tenant_that("blue", "replaced", replaced).await.unwrap();
         secrets.delete(&name, &DeleteParams::default()).await.unwrap();
         lane.tenant_that("blue", "missed", missed).await.unwrap();
@@ -115,14 +117,21 @@ async fn an_anchor_that_is_deleted_is_missed_and_not_replaced_and_its_return_hea
         let healed = |tcp: &TenantControlPlane| condition(tcp, "TrustAnchors") == "True/InPlace";
         lane.tenant_that("blue", "healed", healed).await.unwrap();
         assert_eq!(secrets.get(&name).await.unwrap().data, backup.data);
-        assert_eq!(template(lane.objects::<Deployment>().get("blue").await.unwrap()), running, "nothing rolled");
+        assert_eq!(
+            template(lane.objects::<Deployment>().get("blue").await.unwrap()),
+            running,
+            "nothing rolled"
+        );
         operator.silence(MOMENT).await.unwrap();
     }
 }
 
 async fn keeps_what_others_add<K>(lane: &Lane, names: &[String])
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let theirs = json!({ "metadata": { "labels": { "theirs": "1" }, "annotations": { "theirs": "2" } } });
     for name in names {
@@ -133,7 +142,8 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_and_annotations_of_others_stay() {
     let (lane, operator, _) = settled().await;
-    let secrets: Vec<String> = LEAVES.iter().map(|child| child.name("blue")).chain([Child::Ca.name("blue")]).collect();
+    let secrets: Vec<String> =
+        LEAVES.iter().map(|child| child.name("blue")).chain([Child::Ca.name("blue")]).collect();
     keeps_what_others_add::<Secret>(&lane, &secrets).await;
     keeps_what_others_add::<Service>(&lane, &["blue".into()]).await;
     keeps_what_others_add::<Deployment>(&lane, &["blue".into()]).await;
@@ -162,7 +172,11 @@ async fn labels_and_annotations_of_others_stay() {
 /// Replaces an object of the tenant by one that cannot be changed into what it should be, while nobody looks.
 async fn replaced_by<K>(lane: &Lane, owner: &OwnerReference, change: impl Fn(&mut serde_json::Value)) -> K
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Serialize
+        + DeserializeOwned,
 {
     let api = lane.objects::<K>();
     let live = api.get("blue").await.unwrap();
@@ -177,7 +191,8 @@ where
 async fn what_cannot_be_changed_in_place_is_replaced() {
     let (lane, operator, _) = settled().await;
     operator.kill().await;
-    let owner = lane.objects::<Service>().get("blue").await.unwrap().metadata.owner_references.unwrap().remove(0);
+    let owner =
+        lane.objects::<Service>().get("blue").await.unwrap().metadata.owner_references.unwrap().remove(0);
     let headless: Service = replaced_by(&lane, &owner, |service| {
         let spec = service["spec"].as_object_mut().unwrap();
         spec.remove("clusterIPs");
@@ -196,7 +211,12 @@ async fn what_cannot_be_changed_in_place_is_replaced() {
     let deployments = lane.objects::<Deployment>();
     let selects = |deployment: &Deployment| {
         deployment.uid() != other.uid()
-            && deployment.spec.selector.match_labels.as_ref().is_some_and(|labels| labels.contains_key(kamaji_api::labels::NAME))
+            && deployment
+                .spec
+                .selector
+                .match_labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(kamaji_api::labels::NAME))
     };
     wait_for(&deployments, "blue", "replaced", selects).await.unwrap();
     lane.converged("blue").await.unwrap();

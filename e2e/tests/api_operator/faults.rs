@@ -7,7 +7,7 @@ use kamaji_e2e::{
     operator::Lane,
 };
 
-use crate::{MOMENT, SILENCE};
+use crate::{MOMENT, SILENCE, crash::difference};
 
 const fn refusal(code: u16, reason: &'static str, retry_after: Option<u32>) -> Fault {
     Fault::Refusal { code, reason, retry_after }
@@ -27,7 +27,7 @@ async fn a_provisioning_whose_every_request_fails_once_ends_as_an_undisturbed_on
     let disturbed = join_all(FAULTS.map(|fault| Box::pin(provision(Some(fault))))).await;
     for (fault, (reached, requests)) in FAULTS.iter().zip(disturbed) {
         println!("{fault:?}: {requests} requests, {healthy} without faults");
-        assert!(reached == undisturbed, "{fault:?}:\n{reached}\ninstead of\n{undisturbed}");
+        assert!(reached == undisturbed, "{fault:?}: {}", difference(&undisturbed, &reached));
         assert!(requests <= 6 * healthy, "{fault:?}: {requests} requests instead of {healthy}");
     }
 }

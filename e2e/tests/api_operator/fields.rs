@@ -8,10 +8,7 @@ use k8s_openapi::api::{
 };
 use kamaji_api::Child;
 use kamaji_e2e::operator::{Lane, wait_for};
-use kube::{
-    Resource, ResourceExt,
-    core::NamespaceResourceScope,
-};
+use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -31,7 +28,8 @@ async fn every_field_that_we_own_is_restored_after_an_edit() {
     for child in [Child::ApiServer, Child::KubeletClient, Child::FrontProxyClient, Child::AdminKubeconfig] {
         edits += restored::<Secret>(&lane, &child.name("blue"), |_| true).await;
     }
-    for child in [Child::ControllerManagerKubeconfig, Child::SchedulerKubeconfig, Child::DatastoreCertificate] {
+    for child in [Child::ControllerManagerKubeconfig, Child::SchedulerKubeconfig, Child::DatastoreCertificate]
+    {
         edits += restored::<Secret>(&lane, &child.name("blue"), |_| true).await;
     }
     operator.silence(MOMENT).await.unwrap();
@@ -57,9 +55,10 @@ where
     for pointer in pointers.iter().filter(|pointer| concerns(pointer)) {
         for edit in edits(&serde_json::to_value(api.get(name).await.unwrap()).unwrap(), pointer) {
             let before = api.get(name).await.unwrap();
-            let request = http::Request::patch(format!("{}/{name}?fieldManager=somebody", api.resource_url()))
-                .header("content-type", "application/json-patch+json")
-                .body(json!([edit]).to_string().into_bytes());
+            let request =
+                http::Request::patch(format!("{}/{name}?fieldManager=somebody", api.resource_url()))
+                    .header("content-type", "application/json-patch+json")
+                    .body(json!([edit]).to_string().into_bytes());
             let Ok(edited) = lane.client.request::<K>(request.unwrap()).await else { continue };
             if edited.resource_version() == before.resource_version() {
                 continue;
@@ -120,13 +119,12 @@ fn owned<K: Resource + Serialize>(object: &K) -> Vec<String> {
     let value = serde_json::to_value(object).unwrap();
     let mut pointers = Vec::new();
     for entry in object.meta().managed_fields.iter().flatten() {
-        let is_ours = entry.manager.as_deref() == Some("kamaji") && entry.operation.as_deref() == Some("Apply");
+        let is_ours =
+            entry.manager.as_deref() == Some("kamaji") && entry.operation.as_deref() == Some("Apply");
         if let Some(fields) = entry.fields_v1.as_ref().filter(|_| is_ours && entry.subresource.is_none()) {
             walk(fields.0.as_object().unwrap(), &value, "", &mut pointers);
         }
     }
-    // An owner that is gone makes the object somebody else's.
-    pointers.retain(|pointer| !(pointer.starts_with("/metadata/ownerReferences/") && pointer.ends_with("/uid")));
     pointers
 }
 
@@ -144,8 +142,13 @@ fn walk(fields: &Map<String, Value>, object: &Value, pointer: &str, pointers: &m
             let key: Value = serde_json::from_str(key).unwrap();
             let items = object.pointer(pointer).and_then(Value::as_array).unwrap();
             let wanted = key.as_object().unwrap();
-            let index = items.iter().position(|item| wanted.iter().all(|(field, value)| item.get(field) == Some(value)));
-            walk(inside, object, &format!("{pointer}/{}", index.unwrap()), pointers);
+            let index = items
+                .iter()
+                .position(|item| wanted.iter().all(|(field, value)| item.get(field) == Some(value)));
+            let item = format!("{pointer}/{}", index.unwrap());
+            walk(inside, object, &item, pointers);
+            // Under another name it is another item, which is somebody else's.
+            pointers.retain(|pointer| !wanted.keys().any(|field| *pointer == format!("{item}/{field}")));
         }
     }
 }

@@ -46,19 +46,27 @@ async fn blocked(lane: &Lane, child: Child) {
     let labels = json!({ "app": "somebody-elses" });
     let pod = json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "a", "image": "a" }] } });
     match child {
-        Child::Service => blocked_by::<Service>(lane, child, json!({ "spec": { "ports": [{ "port": 80 }] } })).await,
+        Child::Service => {
+            blocked_by::<Service>(lane, child, json!({ "spec": { "ports": [{ "port": 80 }] } })).await
+        }
         Child::Deployment => {
             let spec = json!({ "selector": { "matchLabels": labels }, "template": pod });
             blocked_by::<Deployment>(lane, child, json!({ "spec": spec })).await;
         }
-        Child::KubeadmConfig => blocked_by::<ConfigMap>(lane, child, json!({ "data": { "mine": "x" } })).await,
+        Child::KubeadmConfig => {
+            blocked_by::<ConfigMap>(lane, child, json!({ "data": { "mine": "x" } })).await
+        }
         _ => blocked_by::<Secret>(lane, child, json!({ "stringData": { "mine": "x" } })).await,
     }
 }
 
 async fn blocked_by<K>(lane: &Lane, child: Child, mut object: Value)
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
 {
     // Labels prove nothing, so this one has all of ours.
     let tenant = format!("t-{}", child.component());
@@ -91,7 +99,8 @@ async fn an_authority_of_the_users_is_used_if_the_tenant_says_so() {
         "stringData": { "ca.crt": RSA_CA, "ca.key": RSA_KEY },
     });
     let secrets = lane.objects::<Secret>();
-    let theirs = secrets.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    let theirs =
+        secrets.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
     let mut manifest = lane.manifest("blue");
     manifest["metadata"]["annotations"] = json!({ labels::USE_EXISTING_CA: "true" });
     lane.create(&manifest).await.unwrap();

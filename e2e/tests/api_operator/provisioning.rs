@@ -55,10 +55,7 @@ async fn a_tenant_is_exactly_its_children_and_one_generation_of_its_deployment()
     let deployment = lane.objects::<Deployment>().get("blue").await.unwrap();
     assert_eq!(deployment.metadata.generation, Some(1));
     assert_eq!(names::<Service>(&lane.client, &lane.namespace).await.unwrap(), ["blue"]);
-    assert_eq!(
-        names::<ConfigMap>(&lane.client, &lane.namespace).await.unwrap(),
-        ["blue-kubeadmconfig"]
-    );
+    assert_eq!(names::<ConfigMap>(&lane.client, &lane.namespace).await.unwrap(), ["blue-kubeadmconfig"]);
     let mut secrets = names::<Secret>(&lane.client, &lane.namespace).await.unwrap();
     secrets.retain(|name| name.starts_with("blue"));
     assert_eq!(
@@ -84,7 +81,8 @@ fn listed(writes: &[Write]) -> Vec<String> {
     let mut lines: Vec<String> = writes
         .iter()
         .map(|write| {
-            let mut segments: Vec<&str> = write.path.split('/').skip_while(|part| *part != "namespaces").skip(2).collect();
+            let mut segments: Vec<&str> =
+                write.path.split('/').skip_while(|part| *part != "namespaces").skip(2).collect();
             if segments.is_empty() {
                 segments = vec!["datastores", write.path.split('/').next_back().unwrap_or_default()];
             }
