@@ -92,7 +92,11 @@ fn hide(value: &mut Value) {
             fields.retain(|name, _| !RANDOM.contains(&name.as_str()));
             fields.values_mut().for_each(hide);
         }
-        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Array(items) => {
+            items.iter_mut().for_each(hide);
+            // Conditions stand in the order in which they were first found.
+            items.sort_by_key(|item| item["type"].as_str().map(str::to_owned));
+        }
         _ => {}
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn renewed(mut secret: Secret, held: Option<&Secret>, now: Timestamp)
 
 /// The annotation stays where it is not one of ours.
 pub(crate) fn keep_foreign_checksum(secret: &mut Secret, held: &Secret) {
-    if let Some(sum) = annotation(held, labels::CHECKSUM).filter(|sum| sum.len() != checksum::DIGITS) {
+    if let Some(sum) = annotation(held, labels::CHECKSUM).filter(|sum| is_foreign(sum)) {
         secret.metadata.annotations.get_or_insert_default().insert(labels::CHECKSUM.into(), sum.to_owned());
     }
 }
@@ -87,11 +87,15 @@ pub(crate) fn is_rotation_requested(secret: &Secret) -> bool {
 /// How strictly the certificates of a Secret are judged: the Go operator's hold more than ours would, and stay until
 /// they must be renewed anyway.
 pub(crate) fn policy(secret: Option<&Arc<Secret>>) -> NamesPolicy {
-    let ours = |sum: &str| sum.len() == checksum::DIGITS;
     match secret.and_then(|secret| annotation(secret, labels::CHECKSUM)) {
-        Some(sum) if !ours(sum) => NamesPolicy::AtLeast,
+        Some(sum) if is_foreign(sum) => NamesPolicy::AtLeast,
         _ => NamesPolicy::Exactly,
     }
+}
+
+/// True of a checksum that another operator computed. What is no checksum at all is nobody's.
+fn is_foreign(sum: &str) -> bool {
+    sum.len() != checksum::DIGITS && !sum.is_empty() && sum.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn annotation<'a>(secret: &'a Secret, name: &str) -> Option<&'a str> {

@@ -98,20 +98,19 @@ pub fn rejected(
     }
 }
 
-/// True when every concern was reached and holds; else the first that does not, or was not reached.
+/// True when every concern was reached and holds; else what stopped the pass, else the first concern that does not hold,
+/// else the first that was not reached.
 fn summary(tenant: &Tenant, facts: &Facts) -> Finding {
-    for concern in Concern::ALL {
-        match facts.findings.get(&concern) {
-            Some(finding) if finding.holds => {}
-            Some(finding) => return finding.clone(),
-            None => {
-                let progressing =
-                    || Finding::fails("Progressing", format!("not there yet: {}", concern.as_str()));
-                return facts.problem.clone().unwrap_or_else(progressing);
-            }
-        }
+    let found = |concern: &Concern| facts.findings.get(concern);
+    let reached = Concern::ALL.iter().map_while(found).find(|finding| !finding.holds);
+    let failing = || Concern::ALL.iter().filter_map(found).find(|finding| !finding.holds);
+    if let Some(finding) = reached.or(facts.problem.as_ref()).or_else(failing) {
+        return finding.clone();
     }
-    Finding::holds("Ready", format!("Kubernetes {} runs and answers", tenant.version))
+    match Concern::ALL.iter().find(|concern| found(concern).is_none()) {
+        Some(concern) => Finding::fails("Progressing", format!("not there yet: {}", concern.as_str())),
+        None => Finding::holds("Ready", format!("Kubernetes {} runs and answers", tenant.version)),
+    }
 }
 
 fn resources(

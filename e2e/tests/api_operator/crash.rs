@@ -64,13 +64,11 @@ async fn provision_with_a_crash(number: usize, moment: Moment) -> String {
     digest(&lane, "blue").await.unwrap()
 }
 
-/// The lines of two digests that only one of them has.
+/// Where two digests part.
 pub(crate) fn difference(expected: &str, reached: &str) -> String {
-    let missing = expected.lines().filter(|line| !reached.contains(line));
-    let new = reached.lines().filter(|line| !expected.contains(line));
-    let lines: Vec<String> =
-        missing.map(|line| format!("- {line}")).chain(new.map(|line| format!("+ {line}"))).collect();
-    if lines.is_empty() { format!("{reached}\ninstead of\n{expected}") } else { lines.join("\n") }
+    let same = expected.lines().zip(reached.lines()).take_while(|(one, other)| one == other).count();
+    let from = |text: &str| text.lines().skip(same.saturating_sub(9)).take(30).collect::<Vec<_>>().join("\n");
+    format!("expected\n{}\nand reached\n{}", from(expected), from(reached))
 }
 
 #[tokio::test(flavor = "multi_thread")]

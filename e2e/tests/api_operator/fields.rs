@@ -89,7 +89,8 @@ fn essence<K: Serialize>(object: &K) -> Value {
         annotations.remove("deployment.kubernetes.io/revision");
     }
     if value["type"] == "Opaque" {
-        value["data"].as_object_mut().unwrap().values_mut().for_each(|value| *value = json!(""));
+        let data = value["data"].as_object_mut().into_iter().flatten();
+        data.for_each(|(_, value)| *value = json!(""));
     }
     value
 }
