@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{Child, labels};
+use kamaji_apply::Created;
 use kamaji_resources::anchors::{self, ANCHORS, Birth};
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::status::Facts;
 use kamaji_resources::{Anchors, HeldSecrets};
-use kamaji_apply::Created;
 use kube::ResourceExt;
 
 use super::Pass;
@@ -69,7 +69,11 @@ impl Pass<'_> {
         let reach = self.reach("anchors");
         let invites =
             self.tcp.annotations().get(labels::USE_EXISTING_CA).is_some_and(|value| value == "true");
-        if invites && child == Child::Ca { Reach { inheritance: Inheritance::Invited, ..reach } } else { reach }
+        if invites && child == Child::Ca {
+            Reach { inheritance: Inheritance::Invited, ..reach }
+        } else {
+            reach
+        }
     }
 
     pub(super) fn read_anchors(
