@@ -33,7 +33,7 @@ pub async fn digest(lane: &Lane, tenant: &str) -> Result<String> {
         objects.push(shown(&config_map)?);
     }
     for service in lane.objects::<Service>().list(&ours()).await? {
-        let address = service.spec.iter().flat_map(|spec| spec.cluster_ip.clone());
+        let address = service.spec.iter().filter_map(|spec| spec.cluster_ip.clone());
         words.extend(address.map(|address| (address, "<cluster IP>".to_owned())));
         objects.push(shown(&service)?);
     }
@@ -110,7 +110,7 @@ pub async fn store_digest(etcd: &Etcd, names: &[String]) -> Result<String> {
         found.insert(format!("user {user}"), format!("{:?}", client.user_get(user).await?.roles()));
     }
     for role in client.role_list().await?.roles().iter().filter(|role| concerns(role)) {
-        let ranges: Vec<String> = client.role_get(role).await?.permissions().into_iter().map(range).collect();
+        let ranges: Vec<String> = client.role_get(role).await?.permissions().iter().map(range).collect();
         found.insert(format!("role {role}"), ranges.join(", "));
     }
     let everything = GetOptions::new().with_all_keys().with_keys_only();
@@ -127,11 +127,12 @@ pub async fn store_digest(etcd: &Etcd, names: &[String]) -> Result<String> {
             found.insert(format!("key {key}"), String::new());
         }
     }
-    Ok(found.iter().map(|(name, value)| format!("\n{name} {value}")).collect())
+    let lines: Vec<String> = found.iter().map(|(name, value)| format!("\n{name} {value}")).collect();
+    Ok(lines.concat())
 }
 
 /// As in `from /x/ to /x0, type 2`.
-fn range(permission: etcd_client::Permission) -> String {
+fn range(permission: &etcd_client::Permission) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (key, end) = (text(permission.key()), text(permission.range_end()));
     format!("from {key} to {end}, type {}", permission.get_type())

@@ -8,7 +8,9 @@ use std::{fmt::Debug, time::Duration};
 use anyhow::{Context, Result, bail};
 use kamaji_api::{labels, tenant, v1alpha1::TenantControlPlane};
 use kamaji_operator::{Options, Settings, manage};
-use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope, runtime::wait};
+use kube::{
+    Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope, runtime::wait,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -16,7 +18,7 @@ pub use self::lane::{CREDENTIALS, Lane, credentials};
 use crate::cut::Wire;
 
 /// How long anything may take that a test waits for, on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running operator. It is killed when this is dropped.
 #[derive(Debug)]
@@ -101,17 +103,15 @@ where
     K::DynamicType: Default,
 {
     let condition = |object: Option<&K>| object.is_some_and(&holds);
-    match tokio::time::timeout(PATIENCE, Box::pin(wait::await_condition(api.clone(), name, condition))).await
-    {
-        Ok(found) => found?.context("the condition holds only of an object"),
-        Err(_) => {
-            let mut live = api.get_opt(name).await?;
-            if let Some(live) = &mut live {
-                live.managed_fields_mut().clear();
-            }
-            bail!("{what}: {name} is still {}", serde_json::to_string_pretty(&live)?)
-        }
+    let waited = Box::pin(wait::await_condition(api.clone(), name, condition));
+    if let Ok(found) = tokio::time::timeout(PATIENCE, waited).await {
+        return found?.context("the condition holds only of an object");
     }
+    let mut live = api.get_opt(name).await?;
+    if let Some(live) = &mut live {
+        live.managed_fields_mut().clear();
+    }
+    bail!("{what}: {name} is still {}", serde_json::to_string_pretty(&live)?)
 }
 
 /// The object is gone.
@@ -160,6 +160,6 @@ pub async fn names<K>(client: &Client, namespace: &str) -> Result<Vec<String>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let found = Api::<K>::namespaced(client.clone(), namespace).list(&Default::default()).await?;
+    let found = Api::<K>::namespaced(client.clone(), namespace).list(&ListParams::default()).await?;
     Ok(found.items.iter().map(ResourceExt::name_any).collect())
 }

@@ -137,7 +137,7 @@ impl Lane {
         self.objects()
     }
 
-    /// All DataStores, also of other lanes.
+    /// Every DataStore, also of other lanes.
     pub fn data_stores(&self) -> Api<DataStore> {
         Api::all(self.client.clone())
     }

@@ -47,14 +47,14 @@ async fn blocked(lane: &Lane, child: Child) {
     let pod = json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "a", "image": "a" }] } });
     match child {
         Child::Service => {
-            blocked_by::<Service>(lane, child, json!({ "spec": { "ports": [{ "port": 80 }] } })).await
+            blocked_by::<Service>(lane, child, json!({ "spec": { "ports": [{ "port": 80 }] } })).await;
         }
         Child::Deployment => {
             let spec = json!({ "selector": { "matchLabels": labels }, "template": pod });
             blocked_by::<Deployment>(lane, child, json!({ "spec": spec })).await;
         }
         Child::KubeadmConfig => {
-            blocked_by::<ConfigMap>(lane, child, json!({ "data": { "mine": "x" } })).await
+            blocked_by::<ConfigMap>(lane, child, json!({ "data": { "mine": "x" } })).await;
         }
         _ => blocked_by::<Secret>(lane, child, json!({ "stringData": { "mine": "x" } })).await,
     }
