@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::{Context, Result};
-use etcd_client::GetOptions;
+use etcd_client::{Client, GetOptions};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
@@ -103,7 +103,23 @@ fn hide(value: &mut Value) {
 
 /// Users, roles, ranges, marks and the number of keys in etcd whose names are or contain one of these.
 pub async fn store_digest(etcd: &Etcd, names: &[String]) -> Result<String> {
-    let mut client = etcd.root().await?;
+    let client = etcd.root().await?;
+    Ok(steady(async || read_store(client.clone(), names).await).await?)
+}
+
+/// The answer of etcd, asked again for as long as somebody else changes users and roles meanwhile.
+pub async fn steady<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, etcd_client::Error>,
+) -> Result<T, etcd_client::Error> {
+    loop {
+        match ask().await {
+            Err(error) if error.to_string().contains("revision of auth store is old") => {}
+            answer => return answer,
+        }
+    }
+}
+
+async fn read_store(mut client: Client, names: &[String]) -> Result<String, etcd_client::Error> {
     let concerns = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
     let mut found = BTreeMap::new();
     for user in client.user_list().await?.users().iter().filter(|user| concerns(user)) {

@@ -3,7 +3,10 @@
 use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::TenantControlPlane;
-use kamaji_e2e::operator::{Lane, condition};
+use kamaji_e2e::{
+    digest::steady,
+    operator::{Lane, condition},
+};
 use serde_json::json;
 
 /// A client of etcd that is what the tenant's API server is.
@@ -41,11 +44,14 @@ async fn tenants_with_misleading_names_cannot_read_each_other() {
     }
     for (name, schema, _) in &names {
         lane.converged(name).await.unwrap();
-        as_tenant(&lane, name).await.put(format!("/{schema}/secret"), *name, None).await.unwrap();
+        let client = as_tenant(&lane, name).await;
+        let put = async || client.clone().put(format!("/{schema}/secret"), *name, None).await;
+        steady(put).await.unwrap();
     }
     for (name, own, _) in &names {
         let mut client = as_tenant(&lane, name).await;
-        let read = client.get(format!("/{own}/secret"), None).await.unwrap();
+        let read = async || client.clone().get(format!("/{own}/secret"), None).await;
+        let read = steady(read).await.unwrap();
         assert_eq!(read.kvs()[0].value(), name.as_bytes());
         for (other, schema, _) in names.iter().filter(|(other, _, _)| other != name) {
             let key = format!("/{schema}/secret");
@@ -69,7 +75,9 @@ async fn names_that_are_another_tenants_are_refused_and_stay_the_other_tenants()
     let (schema, user) = (format!("{ns}s"), format!("{ns}t"));
     tenant_with(&lane, "owner", &schema, &user).await;
     lane.converged("owner").await.unwrap();
-    as_tenant(&lane, "owner").await.put(format!("/{schema}/secret"), "mine", None).await.unwrap();
+    let client = as_tenant(&lane, "owner").await;
+    let put = async || client.clone().put(format!("/{schema}/secret"), "mine", None).await;
+    steady(put).await.unwrap();
 
     tenant_with(&lane, "same-schema", &schema, &format!("{ns}v")).await;
     tenant_with(&lane, "same-user", &format!("{ns}w"), &user).await;
@@ -79,7 +87,8 @@ async fn names_that_are_another_tenants_are_refused_and_stay_the_other_tenants()
         lane.delete(name).await.unwrap();
         kamaji_e2e::operator::wait_gone(&lane.tenants(), name).await.unwrap();
     }
-    let read = as_tenant(&lane, "owner").await.get(format!("/{schema}/secret"), None).await.unwrap();
+    let read = async || client.clone().get(format!("/{schema}/secret"), None).await;
+    let read = steady(read).await.unwrap();
     assert_eq!(read.kvs()[0].value(), b"mine");
 }
 
