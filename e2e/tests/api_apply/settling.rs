@@ -143,7 +143,8 @@ async fn a_foreign_edit_that_does_not_go_with_ours_is_undone() {
     };
     assert_eq!(difference(&desired, &repaired, MANAGER), None);
     assert_eq!(repaired.spec.replicas, Some(3), "what came through another address stays");
-    let is_rescaled = |(_, operation, part): &(String, String, String)| operation == "Update" && part == "scale";
+    let is_rescaled =
+        |(_, operation, part): &(String, String, String)| operation == "Update" && part == "scale";
     assert!(owners(&repaired).iter().any(is_rescaled), "and stays theirs: {:?}", owners(&repaired));
     assert_eq!(repaired.metadata.labels.unwrap()["theirs"], "1");
 
