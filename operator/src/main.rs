@@ -3,7 +3,17 @@
 use clap::Parser;
 use kamaji_operator::{Cli, run};
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> anyhow::Result<()> {
-    run(Cli::parse()).await
+/// The operator waits far more than it works.
+const THREADS: usize = 2;
+/// Reading a large object takes deep calls; what is not used costs no memory.
+const STACK: usize = 16 << 20;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(cli))
 }
