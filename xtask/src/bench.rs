@@ -217,7 +217,10 @@ impl Bench<'_> {
 
     /// Deletes the operator's Pod, and returns what its successor did until it had nothing left to do.
     fn restart(&self, names: &[String]) -> Result<Restart> {
-        let (old, audit) = (Operator::find(self.kubectl)?, Audit::from_now(self.cache)?);
+        let old = Operator::find(self.kubectl)?;
+        // What it still has to do must not be counted as its successor's work.
+        old.usage_at_rest()?;
+        let audit = Audit::from_now(self.cache)?;
         let started = Instant::now();
         old.delete(self.kubectl)?;
         let new = wait::until("the operator's next Pod", LIMIT, || {
@@ -227,7 +230,12 @@ impl Bench<'_> {
             Ok(new.usage().ok().filter(|usage| usage.passes >= names.len()))
         })
         .and_then(|_| new.usage_at_rest())?;
-        Ok(Restart { took: started.elapsed(), processor: usage.processor, requests: audit.requests()? })
+        Ok(Restart {
+            took: started.elapsed(),
+            processor: usage.processor,
+            memory: usage.resident_bytes,
+            requests: audit.requests()?,
+        })
     }
 
     fn clean_up(&self) -> Result<()> {

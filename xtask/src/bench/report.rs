@@ -52,6 +52,8 @@ pub(super) struct Restart {
     pub(super) took: Duration,
     /// Processor time of the successor.
     pub(super) processor: Duration,
+    /// Its resident memory at rest.
+    pub(super) memory: u64,
     /// Its requests.
     pub(super) requests: Requests,
 }
@@ -195,7 +197,7 @@ fn cost(figures: &Figures) -> Vec<[String; 3]> {
 
 fn afterwards(figures: &Figures) -> Vec<[String; 3]> {
     let repairs = Burst::of(figures.repairs.iter().copied());
-    let Restart { took, processor, requests } = figures.restart;
+    let Restart { took, processor, memory, requests } = figures.restart;
     let writes = requests.writes + requests.events;
     vec![
         line(
@@ -210,10 +212,10 @@ fn afterwards(figures: &Figures) -> Vec<[String; 3]> {
         ),
         line(
             &format!(
-                "operator restarted with {} tenants: processor time / writes / until at rest",
+                "operator restarted with {} tenants: processor time / writes / memory / until at rest",
                 figures.tenants
             ),
-            &format!("{} / {writes} / {}", seconds(processor), seconds(took)),
+            &format!("{} / {writes} / {:.1} MiB / {}", seconds(processor), mebibytes(memory), seconds(took)),
             &verdict(writes, 0, "0 writes"),
         ),
         line(&format!("{} tenants deleted", figures.tenants), &seconds(figures.deletion), ""),
