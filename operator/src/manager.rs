@@ -32,7 +32,7 @@ use crate::tenants::Tenants;
 use crate::{clock, http, logging};
 
 /// Requests on their way to the management cluster at the same time; each needs a connection of its own.
-const REQUESTS_AT_ONCE: usize = 16;
+const REQUESTS_AT_ONCE: usize = 8;
 
 /// From one try to reach the management cluster to the next.
 const REACH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
