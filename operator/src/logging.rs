@@ -7,9 +7,9 @@ use crate::cli::Encoder;
 
 /// Lines go to standard error from now on.
 ///
-/// kube's client is muted below errors: it would log a body that it cannot read, and a body may be a Secret.
+/// kube's client is muted: it would log a body that it cannot read, and a body may be a Secret; its errors we log ourselves.
 pub(crate) fn init(level: &str, encoder: Encoder) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{level},kube_client=error,hyper=error,tower=error,h2=error"))?;
+    let filter = EnvFilter::try_new(format!("{level},kube_client=off,hyper=error,tower=error,h2=error"))?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match encoder {
         Encoder::Json => {

@@ -108,7 +108,9 @@ async fn examine(data_store: &DataStore, last: Option<&Arc<OpenStore>>, cx: &Con
             tracing::debug!(datastore = data_store.name_any(), ?health, "the datastore answers");
             Examined::Usable(open)
         }
-        Err(error) => Examined::Unusable { reason: error.reason(), message: chain(&error), last: Some(open) },
+        Err(error) => {
+            Examined::Unusable { reason: error.reason(), message: chain(&error), last: last.cloned() }
+        }
     }
 }
 
