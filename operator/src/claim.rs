@@ -1,25 +1,19 @@
 //! A tenant's claim on its place in a datastore: written down before anything is made there.
 
 use kamaji_api::labels;
-use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
 use kamaji_resources::status::{self, Facts};
 use kamaji_resources::{Claim, Memory};
-use kube::ResourceExt;
 
-use crate::context::Context;
 use crate::converge::Pass;
 use crate::error::Error;
 
 impl Pass<'_> {
     /// Finalizer and names are written down before anything is made in the datastore.
     pub(crate) async fn claim(&self, claim: &Claim) -> Result<(), Error> {
-        let finalizers = self.tcp.finalizers();
-        let is_held = finalizers.iter().any(|name| name == labels::DATASTORE_FINALIZER);
-        let is_named = self.memory.claim.is_some();
-        let hold = async { if is_held { Ok(()) } else { self.cx.hold(self.tcp).await } };
+        let hold = self.cx.hold("claim", self.tcp, labels::DATASTORE_FINALIZER);
         let name = async {
-            if is_named {
+            if self.memory.claim.is_some() {
                 return Ok(());
             }
             let facts = Facts { claim: Some(claim.clone()), ..Facts::default() };
@@ -47,22 +41,4 @@ pub(crate) fn account(
         owner: Owner::parse(uid)?,
         standing,
     })
-}
-
-impl Context {
-    /// The tenant cannot go before its data has.
-    async fn hold(&self, tcp: &TenantControlPlane) -> Result<(), Error> {
-        let desired = kube::core::PartialObjectMeta::<TenantControlPlane> {
-            types: Some(kube::core::TypeMeta::resource::<TenantControlPlane>()),
-            metadata: kube::core::ObjectMeta {
-                name: tcp.metadata.name.clone(),
-                namespace: tcp.metadata.namespace.clone(),
-                uid: tcp.metadata.uid.clone(),
-                finalizers: Some(vec![labels::DATASTORE_FINALIZER.into()]),
-                ..kube::core::ObjectMeta::default()
-            },
-            _phantom: std::marker::PhantomData,
-        };
-        self.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("claim", source))
-    }
 }

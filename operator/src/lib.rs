@@ -14,6 +14,7 @@ mod converge;
 mod dismantle;
 mod error;
 mod etcd_init;
+mod fence;
 mod http;
 mod lease;
 mod logging;

@@ -4,6 +4,7 @@ use kamaji_api::v1alpha1::{TenantControlPlane, TenantControlPlaneStatus};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fence;
 
 impl Context {
     /// The status is this one. No request is made when it is so already.
@@ -12,16 +13,8 @@ impl Context {
         tcp: &TenantControlPlane,
         status: TenantControlPlaneStatus,
     ) -> Result<(), Error> {
-        let desired = TenantControlPlane {
-            metadata: kube::core::ObjectMeta {
-                name: tcp.metadata.name.clone(),
-                namespace: tcp.metadata.namespace.clone(),
-                uid: tcp.metadata.uid.clone(),
-                ..kube::core::ObjectMeta::default()
-            },
-            spec: tcp.spec.clone(),
-            status: Some(status),
-        };
+        let desired =
+            TenantControlPlane { metadata: fence::of(tcp), spec: tcp.spec.clone(), status: Some(status) };
         match self.cluster.settle_status(&desired, Some(tcp)).await {
             Ok(kamaji_apply::Applied::Changed(made)) => {
                 self.caches.tenants.wrote(made);

@@ -11,7 +11,6 @@ use kamaji_datastore::store::Store;
 use kamaji_pki::Authority;
 use kamaji_resources::conditions::{Finding, READY, merged};
 use kube::ResourceExt;
-use kube::core::{ObjectMeta, PartialObjectMeta, TypeMeta};
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
@@ -19,6 +18,7 @@ use kube::runtime::reflector::ObjectRef;
 use crate::clock;
 use crate::context::{Context, data_store_of};
 use crate::error::{Error, chain};
+use crate::fence;
 use crate::stores::{Examined, OpenStore};
 
 /// Name of this controller in metrics.
@@ -60,7 +60,8 @@ async fn pass(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
     if data_store.annotations().contains_key(labels::PAUSED) {
         return Ok(Action::await_change());
     }
-    hold(data_store, cx).await?;
+    // It cannot go while tenants use it.
+    cx.hold("hold", data_store, labels::DATASTORE_IN_USE_FINALIZER).await?;
     let before = cx.stores.get(&name);
     let generation = data_store.metadata.generation;
     let examined = if let Some(fresh) = cx.stores.fresh(&name, generation) {
@@ -177,24 +178,6 @@ async fn content_of(field: &str, content: &ContentRef, cx: &Context) -> Result<V
     value.map(|bytes| bytes.0).ok_or_else(|| wrong(format!("{place} has no key {}", reference.key_path)))
 }
 
-/// It cannot go while tenants use it.
-async fn hold(data_store: &DataStore, cx: &Context) -> Result<(), Error> {
-    if data_store.finalizers().iter().any(|name| name == labels::DATASTORE_IN_USE_FINALIZER) {
-        return Ok(());
-    }
-    let desired = PartialObjectMeta::<DataStore> {
-        types: Some(TypeMeta::resource::<DataStore>()),
-        metadata: ObjectMeta {
-            name: data_store.metadata.name.clone(),
-            uid: data_store.metadata.uid.clone(),
-            finalizers: Some(vec![labels::DATASTORE_IN_USE_FINALIZER.into()]),
-            ..ObjectMeta::default()
-        },
-        _phantom: std::marker::PhantomData,
-    };
-    cx.cluster.apply(&desired).await.map(drop).map_err(|source| Error::kubernetes("hold", source))
-}
-
 async fn end(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
     let name = data_store.name_any();
     if !users(&name, cx).is_empty() {
@@ -229,15 +212,8 @@ pub(crate) fn users(name: &str, cx: &Context) -> Vec<String> {
 async fn report(data_store: &DataStore, examined: &Examined, cx: &Context) -> Result<(), Error> {
     let status = status(data_store, examined, users(&data_store.name_any(), cx));
     let news = data_store.status.as_ref().map(|known| known.ready) != Some(status.ready);
-    let desired = DataStore {
-        metadata: ObjectMeta {
-            name: data_store.metadata.name.clone(),
-            uid: data_store.metadata.uid.clone(),
-            ..ObjectMeta::default()
-        },
-        spec: data_store.spec.clone(),
-        status: Some(status),
-    };
+    let desired =
+        DataStore { metadata: fence::of(data_store), spec: data_store.spec.clone(), status: Some(status) };
     let written = cx.cluster.settle_status(&desired, Some(data_store)).await;
     if let kamaji_apply::Applied::Changed(made) =
         written.map_err(|source| Error::kubernetes("status", source))?
