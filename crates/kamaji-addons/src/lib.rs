@@ -13,4 +13,9 @@
 //! assert_eq!(subjects[0].name, "kubeadm:cluster-admins");
 //! ```
 
+mod interior;
 pub mod kubeadm;
+mod object;
+
+pub use interior::Interior;
+pub use object::{Identity, Object};

@@ -19,8 +19,8 @@ pub use network::{Network, dns_service_ip};
 pub use version::KubeVersion;
 
 use crate::v1alpha1::{
-    AdditionalMetadata, AdditionalPort, AddressType, AdmissionController, DeploymentSpec, TenantControlPlane,
-    WritePermissions,
+    AdditionalMetadata, AdditionalPort, AddonsSpec, AdmissionController, DeploymentSpec, KubeletSpec,
+    TenantControlPlane, WritePermissions,
 };
 
 /// What the operator's own settings contribute to every tenant.
@@ -94,8 +94,10 @@ pub struct Tenant {
     pub writes: WritePermissions,
     /// Admission plugins to enable.
     pub admission_controllers: Vec<AdmissionController>,
-    /// Order in which node addresses are tried.
-    pub address_types: Vec<AddressType>,
+    /// Settings of the kubelets that join.
+    pub kubelet: KubeletSpec,
+    /// What is installed inside the tenant cluster.
+    pub addons: AddonsSpec,
     /// Settings that go into the Pods as they are.
     pub deployment: DeploymentSpec,
 }
@@ -134,7 +136,8 @@ impl Tenant {
             user: spec.data_store_username.clone().filter(|name| !name.is_empty()),
             writes: spec.write_permissions.clone(),
             admission_controllers: spec.kubernetes.admission_controllers.clone(),
-            address_types: spec.kubernetes.kubelet.preferred_address_types.clone(),
+            kubelet: spec.kubernetes.kubelet.clone(),
+            addons: spec.addons.clone(),
             deployment: spec.control_plane.deployment.clone(),
         })
     }

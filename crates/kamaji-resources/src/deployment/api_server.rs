@@ -110,7 +110,10 @@ fn managed(inputs: &Inputs<'_>, extra: &[String]) -> Flags {
         ("enable-admission-plugins", plugins(tenant, extra)),
         ("kubelet-client-certificate", file("apiserver-kubelet-client.crt")),
         ("kubelet-client-key", file("apiserver-kubelet-client.key")),
-        ("kubelet-preferred-address-types", words(&tenant.address_types, AddressType::as_str)),
+        (
+            "kubelet-preferred-address-types",
+            words(&tenant.kubelet.preferred_address_types, AddressType::as_str),
+        ),
         ("proxy-client-cert-file", file("front-proxy-client.crt")),
         ("proxy-client-key-file", file("front-proxy-client.key")),
         ("requestheader-allowed-names", "front-proxy-client".into()),
