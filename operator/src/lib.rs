@@ -35,7 +35,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     // Another provider cannot have been installed: this is the first thing that the program does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
-        Command::Manager(args) => manager::run(*args).await,
+        Command::Manager(args) => Box::pin(manager::run(*args)).await,
         Command::EtcdInit(args) => etcd_init::run(args).await,
     }
 }

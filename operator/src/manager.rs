@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 use kamaji_api::{labels, tenant};
 use kamaji_apply::Cluster;
-use kube::client::ClientBuilder;
+use kamaji_client::{Bounds, connect};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
@@ -18,7 +18,6 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::backoff::{Backoff, NoPause};
 use crate::cache::Cache;
@@ -31,11 +30,12 @@ use crate::stores::Stores;
 use crate::tenants::Tenants;
 use crate::{clock, http, logging};
 
-/// Requests on their way to the management cluster at the same time; each needs a connection of its own.
-const REQUESTS_AT_ONCE: usize = 8;
+/// The management cluster is trusted; pages of its lists may be large.
+const MANAGEMENT: Bounds =
+    Bounds { answer: Duration::from_secs(30), silence: Duration::from_mins(2), size: 64 << 20 };
 
 /// From one try to reach the management cluster to the next.
-const REACH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+const REACH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long passes may go on after the operator was told to stop. Kubernetes kills a Pod of ours after ten seconds.
 const LAST_PASSES: Duration = Duration::from_secs(5);
@@ -82,11 +82,7 @@ pub(crate) async fn run(args: ManagerArgs) -> anyhow::Result<()> {
         tracing::warn!(flag, "this flag is accepted for the sake of existing manifests and has no effect");
     }
     let config = kube::Config::infer().await.context("find the management cluster")?;
-    let limit = GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE);
-    let client = ClientBuilder::try_from(config)
-        .context("connect to the management cluster")?
-        .with_layer(&limit)
-        .build();
+    let client = connect(&config, MANAGEMENT).context("connect to the management cluster")?;
     let (stop, stopped) = watch::channel(false);
     let mut signals = JoinSet::new();
     signals.spawn(async move {

@@ -12,6 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kamaji-api", &[]),
     ("kamaji-pki", &[]),
     ("kamaji-apply", &[]),
+    ("kamaji-client", &[]),
     ("kamaji-datastore", &["kamaji-api"]),
     ("kamaji-resources", &["kamaji-api", "kamaji-pki"]),
     ("kamaji-addons", &["kamaji-api", "kamaji-resources"]),
