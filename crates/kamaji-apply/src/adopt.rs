@@ -104,25 +104,24 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
-        self.take(live, adoption(live.meta(), from, self.manager)).await
+        self.take(ObjectId::of(live), adoption(live.meta(), from, self.manager)).await
     }
 
     /// Takes over what all others wrote into `live` itself, but for its metadata, so that the next apply leaves nothing
     /// of it; `None` when there is nothing like that.
-    pub(crate) async fn evict<K>(&self, live: &K) -> Result<Option<K>, Error>
+    pub(crate) async fn evict<K>(&self, object: &ObjectId, live: &K) -> Result<Option<K>, Error>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
+        K: Resource + DeserializeOwned,
     {
-        self.take(live, eviction(live.meta(), self.manager)).await
+        self.take(object.clone(), eviction(live.meta(), self.manager)).await
     }
 
-    async fn take<K>(&self, live: &K, patch: Option<Value>) -> Result<Option<K>, Error>
+    async fn take<K>(&self, object: ObjectId, patch: Option<Value>) -> Result<Option<K>, Error>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
+        K: DeserializeOwned,
     {
         let Some(patch) = patch else { return Ok(None) };
-        let object = ObjectId::of(live);
-        match self.json_patch::<K>(&object, &patch).await.and_then(|answer| exchange::decode(&answer)) {
+        match self.json_patch(&object, &patch).await.and_then(|answer| exchange::decode(&answer)) {
             Ok(taken) => {
                 tracing::info!(%object, manager = self.manager, "took over fields");
                 Ok(Some(taken))

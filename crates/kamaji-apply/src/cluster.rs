@@ -6,15 +6,16 @@ use http::{Method, header::CONTENT_TYPE};
 use kube::{
     Client, Resource,
     api::{GetParams, Patch, PatchParams},
-    core::Request,
+    core::{ApiResource, DynamicObject, Request},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Error, ObjectId, difference,
+    Error, ObjectId,
     error::Failure,
     exchange::{self, READ_DEADLINE, WRITE_DEADLINE},
+    settled::difference_in,
 };
 
 /// A Kubernetes API, and the name under which we write to it.
@@ -94,8 +95,14 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
-        let object = ObjectId::of(desired);
-        let sent = async { self.patch(&object, &main_body(desired)?, Address::Main).await };
+        self.apply_at(&ObjectId::of(desired), desired).await
+    }
+
+    async fn apply_at<K>(&self, object: &ObjectId, desired: &K) -> Result<K, Error>
+    where
+        K: Serialize + DeserializeOwned,
+    {
+        let sent = async { self.patch(object, &main_body(desired)?, Address::Main).await };
         let made =
             sent.await.map_err(|source| Error::Apply { object: object.clone(), source: Box::new(source) })?;
         tracing::debug!(%object, manager = self.manager, "applied");
@@ -114,27 +121,57 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
+        self.settle_at(&ObjectId::of(desired), desired, live).await
+    }
+
+    /// The same as [`Cluster::settle`] for an object of a kind that is known only at run time.
+    pub async fn settle_dynamic<'a>(
+        &self,
+        resource: &ApiResource,
+        desired: &DynamicObject,
+        live: Option<&'a DynamicObject>,
+    ) -> Result<Applied<'a, DynamicObject>, Error> {
+        self.settle_at(&ObjectId::of_dynamic(resource, desired), desired, live).await
+    }
+
+    async fn settle_at<'a, K>(
+        &self,
+        object: &ObjectId,
+        desired: &K,
+        live: Option<&'a K>,
+    ) -> Result<Applied<'a, K>, Error>
+    where
+        K: Resource + Serialize + DeserializeOwned,
+    {
         let Some(before) = live else {
-            return self.apply(desired).await.map(|made| self.compared(None, made));
+            return self.apply_at(object, desired).await.map(|made| self.compared(object, None, made));
         };
-        let Some(difference) = difference(desired, before, self.manager) else {
+        let Some(difference) = difference_in(&object.api_version, desired, before, self.manager) else {
             return Ok(Applied::Unchanged(before));
         };
-        tracing::debug!(object = %ObjectId::of(desired), manager = self.manager, %difference, "differs");
-        let made = match self.apply(desired).await {
-            Err(error) if error.is_invalid() => Box::pin(self.apply_alone(desired, before, error)).await?,
+        tracing::debug!(%object, manager = self.manager, %difference, "differs");
+        let made = match self.apply_at(object, desired).await {
+            Err(error) if error.is_invalid() => {
+                Box::pin(self.apply_alone(object, desired, before, error)).await?
+            }
             applied => applied?,
         };
-        Ok(self.compared(live, made))
+        Ok(self.compared(object, live, made))
     }
 
     /// Applies what was invalid together with what others wrote once more, without that.
-    async fn apply_alone<K>(&self, desired: &K, live: &K, invalid: Error) -> Result<K, Error>
+    async fn apply_alone<K>(
+        &self,
+        object: &ObjectId,
+        desired: &K,
+        live: &K,
+        invalid: Error,
+    ) -> Result<K, Error>
     where
-        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+        K: Resource + Serialize + DeserializeOwned,
     {
-        match self.evict(live).await? {
-            Some(_) => self.apply(desired).await,
+        match self.evict(object, live).await? {
+            Some(_) => self.apply_at(object, desired).await,
             None => Err(invalid),
         }
     }
@@ -154,9 +191,9 @@ impl Cluster {
 
     pub(crate) async fn get<K>(&self, object: &ObjectId) -> Result<K, Failure>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
+        K: DeserializeOwned,
     {
-        let path = exchange::collection::<K>(object)?;
+        let path = exchange::collection(object)?;
         let request = Request::new(path).get(&object.name, &GetParams::default()).map_err(Failure::build)?;
         exchange::read_object(&self.client, request, READ_DEADLINE).await
     }
@@ -169,9 +206,9 @@ impl Cluster {
         address: Address,
     ) -> Result<K, Failure>
     where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
+        K: DeserializeOwned,
     {
-        let request = Request::new(exchange::collection::<K>(object)?);
+        let request = Request::new(exchange::collection(object)?);
         let params = PatchParams::apply(self.manager).force();
         let patch = Patch::Apply(body);
         let request = match address {
@@ -182,11 +219,8 @@ impl Cluster {
     }
 
     /// Sends a JSON patch and returns the answer's body.
-    pub(crate) async fn json_patch<K>(&self, object: &ObjectId, patch: &Value) -> Result<Vec<u8>, Failure>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let collection = exchange::collection::<K>(object)?;
+    pub(crate) async fn json_patch(&self, object: &ObjectId, patch: &Value) -> Result<Vec<u8>, Failure> {
+        let collection = exchange::collection(object)?;
         let request = http::Request::builder()
             .method(Method::PATCH)
             .uri(format!("{collection}/{}?fieldManager={}", object.name, self.manager))
@@ -197,9 +231,9 @@ impl Cluster {
     }
 
     /// Tells a request that changed something from one that the server found to be true already.
-    pub(crate) fn compared<'a, K>(&self, live: Option<&'a K>, made: K) -> Applied<'a, K>
+    pub(crate) fn compared<'a, K>(&self, object: &ObjectId, live: Option<&'a K>, made: K) -> Applied<'a, K>
     where
-        K: Resource<DynamicType = ()>,
+        K: Resource,
     {
         let version = |object: &K| object.meta().resource_version.clone();
         match live {
@@ -208,7 +242,7 @@ impl Cluster {
             }
             _ => {
                 let generation = made.meta().generation;
-                tracing::info!(object = %ObjectId::of(&made), manager = self.manager, generation, "changed");
+                tracing::info!(%object, manager = self.manager, generation, "changed");
                 Applied::Changed(made)
             }
         }

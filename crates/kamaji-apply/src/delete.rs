@@ -3,7 +3,7 @@
 use kube::{
     Resource,
     api::{DeleteParams, GetParams, Preconditions},
-    core::{Request, metadata::PartialObjectMeta},
+    core::{ApiResource, DynamicObject, ObjectMeta, Request, metadata::PartialObjectMeta},
 };
 use serde_json::Value;
 
@@ -36,7 +36,19 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()>,
     {
-        let object = ObjectId::of(live);
+        self.delete_at(ObjectId::of(live), live.meta()).await
+    }
+
+    /// The same as [`Cluster::delete`] for an object of a kind that is known only at run time.
+    pub async fn delete_dynamic(
+        &self,
+        resource: &ApiResource,
+        live: &DynamicObject,
+    ) -> Result<Deleted, Error> {
+        self.delete_at(ObjectId::of_dynamic(resource, live), &live.metadata).await
+    }
+
+    async fn delete_at(&self, object: ObjectId, live: &ObjectMeta) -> Result<Deleted, Error> {
         match self.delete_exactly(&object, live).await {
             Ok(deleted) => {
                 if matches!(deleted, Deleted::Gone | Deleted::Terminating) {
@@ -48,18 +60,14 @@ impl Cluster {
         }
     }
 
-    async fn delete_exactly<K>(&self, object: &ObjectId, live: &K) -> Result<Deleted, Failure>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let meta = live.meta();
+    async fn delete_exactly(&self, object: &ObjectId, meta: &ObjectMeta) -> Result<Deleted, Failure> {
         let Some(uid) = meta.uid.clone() else {
             return Err(Failure::NeverRead);
         };
         let preconditions =
             Preconditions { uid: Some(uid.clone()), resource_version: meta.resource_version.clone() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        let request = Request::new(exchange::collection::<K>(object)?);
+        let request = Request::new(exchange::collection(object)?);
         let request = request.delete(&object.name, &params).map_err(Failure::build)?;
         let failure = match exchange::read_object::<Value>(&self.client, request, WRITE_DEADLINE).await {
             // The server answers with a `Status` when the object is gone, or with the object as it was or still is.
@@ -68,25 +76,16 @@ impl Cluster {
         };
         match failure.status() {
             Some(status) if status.is_not_found() => Ok(Deleted::AlreadyGone),
-            Some(status) if status.is_conflict() => self.why_not(object, live, &uid, failure).await,
+            Some(status) if status.is_conflict() => self.why_not(object, &uid, failure).await,
             _ => Err(failure),
         }
     }
 
     /// Tells a changed object, which is for the caller to judge again, from another object.
-    async fn why_not<K>(
-        &self,
-        object: &ObjectId,
-        live: &K,
-        uid: &str,
-        conflict: Failure,
-    ) -> Result<Deleted, Failure>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let request = Request::new(exchange::collection::<K>(&ObjectId::of(live))?);
+    async fn why_not(&self, object: &ObjectId, uid: &str, conflict: Failure) -> Result<Deleted, Failure> {
+        let request = Request::new(exchange::collection(object)?);
         let request = request.get_metadata(&object.name, &GetParams::default()).map_err(Failure::build)?;
-        match exchange::read_object::<PartialObjectMeta<K>>(&self.client, request, READ_DEADLINE).await {
+        match exchange::read_object::<PartialObjectMeta>(&self.client, request, READ_DEADLINE).await {
             Ok(found) if found.metadata.uid.as_deref() == Some(uid) => Err(conflict),
             Ok(_) => Ok(Deleted::Replaced),
             Err(failure) if failure.is_not_found() => Ok(Deleted::AlreadyGone),

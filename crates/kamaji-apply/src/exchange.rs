@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, header::RETRY_AFTER};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use kube::{Client, Resource, client::Body, core::Status};
+use kube::{Client, client::Body, core::Status};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -20,15 +20,17 @@ pub(crate) const ANSWER_LIMIT: usize = 8 << 20;
 const REFUSAL_EXCERPT: usize = 300;
 
 /// The path of the collection that holds `object`, once its name is known to be harmless in a path.
-pub(crate) fn collection<K>(object: &ObjectId) -> Result<String, Failure>
-where
-    K: Resource<DynamicType = ()>,
-{
+pub(crate) fn collection(object: &ObjectId) -> Result<String, Failure> {
     let namespace = object.namespace.as_deref();
     if !is_segment(&object.name) || !namespace.is_none_or(is_segment) {
         return Err(Failure::Unaddressable);
     }
-    Ok(K::url_path(&(), namespace))
+    let ObjectId { api_version, plural, .. } = object;
+    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    Ok(match namespace {
+        Some(namespace) => format!("{root}/{api_version}/namespaces/{namespace}/{plural}"),
+        None => format!("{root}/{api_version}/{plural}"),
+    })
 }
 
 fn is_segment(text: &str) -> bool {
@@ -118,12 +120,12 @@ mod tests {
     fn names_that_would_change_the_address_are_refused() {
         for name in ["", ".", "..", "a/b", "a?dryRun=All", "a#b", "a%2fb"] {
             let object = ObjectId::new::<Secret>(Some("ns"), name);
-            assert!(matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)), "{name}");
+            assert!(matches!(collection(&object), Err(Failure::Unaddressable)), "{name}");
             let object = ObjectId::new::<Secret>(Some(name), "ok");
-            assert!(matches!(collection::<Secret>(&object), Err(Failure::Unaddressable)), "{name}");
+            assert!(matches!(collection(&object), Err(Failure::Unaddressable)), "{name}");
         }
         let object = ObjectId::new::<Secret>(Some("ns"), "system:a.b-c");
-        assert_eq!(collection::<Secret>(&object).unwrap(), "/api/v1/namespaces/ns/secrets");
+        assert_eq!(collection(&object).unwrap(), "/api/v1/namespaces/ns/secrets");
     }
 
     #[test]

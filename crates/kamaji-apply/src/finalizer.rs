@@ -30,7 +30,7 @@ impl Cluster {
     {
         let Some(patch) = release(live, names) else { return Ok(()) };
         let object = ObjectId::of(live);
-        match self.json_patch::<K>(&object, &patch).await {
+        match self.json_patch(&object, &patch).await {
             Ok(_) => {
                 tracing::info!(%object, manager = self.manager, "removed finalizers");
                 Ok(())

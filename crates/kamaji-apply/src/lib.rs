@@ -13,6 +13,7 @@
 //! | leftovers to be gone | [`Cluster::prune`], [`orphans`] | chosen by the owner's UID, never by a label or a name |
 //! | a finalizer to be gone | [`Cluster::remove_finalizers`] | those of others stay |
 //! | to replace an older program | [`Cluster::adopt`] | its fields become ours, so that they can be removed |
+//! | any of this for kinds that are known only at run time | [`Cluster::settle_dynamic`], [`Cluster::delete_dynamic`], [`dynamic_difference`] | as above |
 //! | to read past every cache | [`Cluster::get_opt`] | absent is not an error |
 //!
 //! # Example
@@ -99,4 +100,4 @@ pub use difference::Difference;
 pub use error::{Error, Failure};
 pub use object_id::ObjectId;
 pub use prune::orphans;
-pub use settled::{difference, settled, status_difference, status_settled};
+pub use settled::{difference, dynamic_difference, settled, status_difference, status_settled};

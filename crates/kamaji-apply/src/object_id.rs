@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kube::Resource;
+use kube::core::{ApiResource, DynamicObject};
 
 /// Names one object: its kind, where it lives, and what it is called.
 ///
@@ -13,6 +14,8 @@ pub struct ObjectId {
     pub api_version: String,
     /// The kind, as in a manifest: `Secret`.
     pub kind: String,
+    /// The kind, as in the API's paths: `secrets`.
+    pub plural: String,
     /// The namespace; `None` for kinds that have none.
     pub namespace: Option<String>,
     /// The name; empty when the object had none.
@@ -31,8 +34,20 @@ impl ObjectId {
         Self {
             api_version: K::api_version(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
+            plural: K::plural(&()).into_owned(),
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
+        }
+    }
+
+    /// Names an object of a kind that is known only at run time.
+    pub fn of_dynamic(resource: &ApiResource, object: &DynamicObject) -> Self {
+        Self {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            plural: resource.plural.clone(),
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone().unwrap_or_default(),
         }
     }
 }

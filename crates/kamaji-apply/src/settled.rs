@@ -1,12 +1,15 @@
 //! Whether an apply would change anything, told from the object alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject},
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Difference, ObjectId,
+    Difference,
     difference::{NEVER_APPLIED, NOT_OWNED, NOT_SAID, ORDER, OTHER_OBJECT, UNKNOWN, VALUE},
     exchange,
     owned::{Items, Owned, Part},
@@ -70,7 +73,24 @@ pub fn difference<K>(desired: &K, live: &K, manager: &str) -> Option<Difference>
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    compare(desired, live, manager).err()
+    difference_in(&K::api_version(&()), desired, live, manager)
+}
+
+/// The same as [`difference`] for two objects of one kind that is known only at run time.
+pub fn dynamic_difference(
+    resource: &ApiResource,
+    desired: &DynamicObject,
+    live: &DynamicObject,
+    manager: &str,
+) -> Option<Difference> {
+    difference_in(&resource.api_version, desired, live, manager)
+}
+
+pub(crate) fn difference_in<K>(api_version: &str, desired: &K, live: &K, manager: &str) -> Option<Difference>
+where
+    K: Resource + Serialize,
+{
+    compare(api_version, desired, live, manager).err()
 }
 
 /// Why the status of `desired` is not [settled](status_settled); `None` when it is.
@@ -81,12 +101,12 @@ where
     compare_status(desired, live, manager).err()
 }
 
-fn compare<K>(desired: &K, live: &K, manager: &str) -> Comparison
+fn compare<K>(api_version: &str, desired: &K, live: &K, manager: &str) -> Comparison
 where
-    K: Resource<DynamicType = ()> + Serialize,
+    K: Resource + Serialize,
 {
-    same_object(desired, live)?;
-    let owned = Owned::by(live.meta(), manager, Part::Main, &K::api_version(&()));
+    same_object(desired.meta(), live.meta())?;
+    let owned = Owned::by(live.meta(), manager, Part::Main, api_version);
     let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?;
     let mut said = value(desired)?;
     said.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind" | "status"));
@@ -103,7 +123,7 @@ fn compare_status<K>(desired: &K, live: &K, manager: &str) -> Comparison
 where
     K: Resource<DynamicType = ()> + Serialize,
 {
-    same_object(desired, live)?;
+    same_object(desired.meta(), live.meta())?;
     let owned = Owned::by(live.meta(), manager, Part::Status, &K::api_version(&()));
     let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?.field("status");
     let (said, live) = (value(desired)?.remove("status"), value(live)?.remove("status"));
@@ -127,11 +147,10 @@ fn value(object: &impl Serialize) -> Result<Map<String, Value>, Difference> {
 }
 
 /// The same name, and the same UID and `resourceVersion` where `desired` insists on one.
-fn same_object<K: Resource<DynamicType = ()>>(desired: &K, live: &K) -> Comparison {
-    let insists = |field: fn(&ObjectMeta) -> &Option<String>| {
-        field(desired.meta()).is_none() || field(desired.meta()) == field(live.meta())
-    };
-    let is_same = ObjectId::of(desired) == ObjectId::of(live);
+fn same_object(desired: &ObjectMeta, live: &ObjectMeta) -> Comparison {
+    let insists =
+        |field: fn(&ObjectMeta) -> &Option<String>| field(desired).is_none() || field(desired) == field(live);
+    let is_same = desired.name == live.name && desired.namespace == live.namespace;
     ensure!(is_same && insists(|meta| &meta.uid) && insists(|meta| &meta.resource_version), OTHER_OBJECT);
     Ok(())
 }

@@ -35,14 +35,15 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
+        let object = ObjectId::of(desired);
         let Some(before) = live else {
-            return self.apply_status(desired).await.map(|made| self.compared(None, made));
+            return self.apply_status(desired).await.map(|made| self.compared(&object, None, made));
         };
         let Some(difference) = status_difference(desired, before, self.manager) else {
             return Ok(Applied::Unchanged(before));
         };
-        tracing::debug!(object = %ObjectId::of(desired), manager = self.manager, %difference, "differs");
-        self.apply_status(desired).await.map(|made| self.compared(live, made))
+        tracing::debug!(%object, manager = self.manager, %difference, "differs");
+        self.apply_status(desired).await.map(|made| self.compared(&object, live, made))
     }
 }
 
