@@ -22,12 +22,13 @@ pub enum Child {
     EgressSelector,
     KonnectivityCertificate,
     KonnectivityKubeconfig,
+    KonnectivityServer,
     Deployment,
 }
 
 impl Child {
     /// Every child, in the order in which a tenant comes into being.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Service,
         Self::KubeadmConfig,
         Self::Ca,
@@ -44,6 +45,7 @@ impl Child {
         Self::EgressSelector,
         Self::KonnectivityCertificate,
         Self::KonnectivityKubeconfig,
+        Self::KonnectivityServer,
         Self::Deployment,
     ];
 
@@ -75,6 +77,7 @@ impl Child {
             Self::EgressSelector => "konnectivity-egress-selector-configuration",
             Self::KonnectivityCertificate => "konnectivity-certificate",
             Self::KonnectivityKubeconfig => "konnectivity-kubeconfig",
+            Self::KonnectivityServer => "konnectivity-server-certificate",
             Self::Deployment => "deployment",
         }
     }
@@ -86,7 +89,8 @@ impl Child {
             | Self::KubeletClient
             | Self::FrontProxyClient
             | Self::DatastoreCertificate
-            | Self::KonnectivityCertificate => Some(labels::LIFECYCLE_X509),
+            | Self::KonnectivityCertificate
+            | Self::KonnectivityServer => Some(labels::LIFECYCLE_X509),
             Self::AdminKubeconfig
             | Self::ControllerManagerKubeconfig
             | Self::SchedulerKubeconfig
@@ -122,6 +126,7 @@ mod tests {
                 "blue-konnectivity-egress-selector-configuration",
                 "blue-konnectivity-certificate",
                 "blue-konnectivity-kubeconfig",
+                "blue-konnectivity-server-certificate",
                 "blue",
             ]
         );

@@ -1,5 +1,7 @@
 //! The certificates and kubeconfigs that follow from a tenant's anchors, and when they must be renewed.
 
+mod konnectivity;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -63,6 +65,9 @@ impl Credentials {
         for child in [Child::AdminKubeconfig, Child::ControllerManagerKubeconfig, Child::SchedulerKubeconfig]
         {
             secrets.insert(child, renewal.kubeconfigs(child)?);
+        }
+        if tenant.addons.konnectivity.is_some() {
+            secrets.extend(renewal.konnectivity()?);
         }
         Ok(Self {
             secrets,

@@ -4,6 +4,7 @@ mod api_server;
 pub mod args;
 mod component;
 mod controller_manager;
+mod konnectivity;
 mod pki;
 mod probes;
 mod scheduler;
@@ -47,7 +48,12 @@ pub struct Part {
 /// The Deployment as it should be.
 pub fn build(inputs: &Inputs<'_>) -> Deployment {
     let tenant = inputs.tenant;
-    let parts = [api_server::part(inputs), scheduler::part(tenant), controller_manager::part(tenant)];
+    let parts = [
+        api_server::part(inputs),
+        scheduler::part(tenant),
+        controller_manager::part(tenant),
+        konnectivity::part(tenant),
+    ];
     let pod = parts.into_iter().fold(Part::default(), |mut sum, part| {
         sum.containers.extend(part.containers);
         sum.volumes.extend(part.volumes);
@@ -109,6 +115,7 @@ fn pod_metadata(inputs: &Inputs<'_>) -> ObjectMeta {
         .iter()
         .map(|(name, child)| (format!("{prefix}/{name}"), inputs.credentials.checksum(*child)))
         .collect();
+    pod_labels.extend(konnectivity::checksum_labels(inputs));
     pod_labels.insert(format!("{prefix}/datastore"), inputs.storage.data_store.clone());
     pod_labels.insert(labels::COMPONENT.into(), Child::Deployment.component().into());
     pod_labels.extend(additional.labels.clone());

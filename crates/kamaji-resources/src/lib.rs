@@ -13,7 +13,8 @@
 //! | [`Credentials::renew`] | endpoint, anchors, the Secrets that are there | certificates and kubeconfigs, and what had to be issued anew |
 //! | [`StorageCredentials::renew`] | the place in the datastore, the store's authority | the certificate for the datastore |
 //! | [`kubeadm_config::build`] | endpoint, place in the datastore | what kubeadm would have been started with |
-//! | [`deployment::build`] | all of these | the Pods: API server, scheduler, controller manager |
+//! | [`konnectivity::egress_selector`] | the tenant | with konnectivity: where the API server finds the tunnel |
+//! | [`deployment::build`] | all of these | the Pods: API server, scheduler, controller manager, konnectivity server |
 //! | [`status::compute`] | what was seen and done | status, phase and conditions |
 //!
 //! # Use
@@ -118,6 +119,7 @@ pub mod credentials;
 pub mod deployment;
 pub mod endpoint;
 mod error;
+pub mod konnectivity;
 pub mod kubeadm_config;
 pub mod kubeconfig;
 pub mod memory;

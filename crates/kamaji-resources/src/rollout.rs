@@ -40,4 +40,9 @@ impl Rollout {
             && self.unavailable == 0
             && [self.total, self.updated, self.ready].iter().all(|count| *count == self.wanted)
     }
+
+    /// True when no Pod of an earlier template is left, so that what only those read may go.
+    pub fn has_replaced_all(&self) -> bool {
+        self.total == 0 || (self.observed && self.total == self.updated)
+    }
 }

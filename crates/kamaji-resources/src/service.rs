@@ -7,14 +7,21 @@ use kamaji_api::tenant::Exposure;
 use kamaji_api::v1alpha1::AdditionalPort;
 use kamaji_api::{Child, Tenant, labels};
 
-use crate::object;
+use crate::{konnectivity, object};
 
 /// Name of the API server's port.
 pub const API_SERVER_PORT: &str = "kube-apiserver";
 
 /// The Service as it should be.
 pub fn build(tenant: &Tenant) -> Service {
-    let mut ports = vec![api_server_port(tenant)];
+    let mut ports = vec![own_port(tenant, API_SERVER_PORT, tenant.network.port.into())];
+    ports.extend(
+        tenant
+            .addons
+            .konnectivity
+            .iter()
+            .map(|wish| own_port(tenant, konnectivity::SERVICE_PORT, wish.server.port)),
+    );
     ports.extend(tenant.service_ports.iter().map(|extra| additional_port(tenant, extra)));
     let common = ServiceSpec {
         selector: Some([(labels::NAME.to_owned(), tenant.id.name.clone())].into()),
@@ -52,10 +59,10 @@ fn metadata(tenant: &Tenant) -> ObjectMeta {
     }
 }
 
-fn api_server_port(tenant: &Tenant) -> ServicePort {
-    let port = i32::from(tenant.network.port);
+/// A port of ours: the same on the Service, on the Pods and, for a NodePort, on the nodes.
+fn own_port(tenant: &Tenant, name: &str, port: i32) -> ServicePort {
     ServicePort {
-        name: Some(API_SERVER_PORT.into()),
+        name: Some(name.into()),
         protocol: Some("TCP".into()),
         port,
         target_port: Some(IntOrString::Int(port)),

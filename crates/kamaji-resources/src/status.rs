@@ -1,5 +1,7 @@
 //! The status of a tenant control plane, computed once per pass from what was seen and done.
 
+mod konnectivity;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -79,7 +81,7 @@ pub fn compute(
             .map(Endpoint::host_and_port)
             .or(known.control_plane_endpoint),
         kubeadm_phase: known.kubeadm_phase,
-        addons: known.addons,
+        addons: stamp.addons(known.addons, facts),
     }
 }
 
@@ -143,7 +145,7 @@ fn resources(
         service: facts
             .service
             .as_ref()
-            .map(|service| service_report(tenant, service))
+            .map(|service| service_report(tenant, service, tenant.network.port.into()))
             .or(known_resources.service),
         ingress: known_resources.ingress,
         gateway: known_resources.gateway,
@@ -167,14 +169,14 @@ fn deployment_report(
 }
 
 /// The ports of a balancer's address are left out: some balancers rewrite them without end.
-fn service_report(tenant: &Tenant, service: &Service) -> ServiceReport {
+fn service_report(tenant: &Tenant, service: &Service, port: i32) -> ServiceReport {
     let mut status = service.status.clone().unwrap_or_default();
     strip_ports(&mut status);
     ServiceReport {
         status,
         name: Child::Service.name(&tenant.id.name),
         namespace: tenant.id.namespace.clone(),
-        port: tenant.network.port.into(),
+        port,
     }
 }
 

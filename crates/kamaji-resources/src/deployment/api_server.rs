@@ -5,8 +5,8 @@ use kamaji_api::{Child, Tenant};
 use super::args::{self, Flags, Winner, compose, names_flag};
 use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
-use super::probes::Health;
-use super::{Inputs, Part, security};
+use super::probes::{HTTPS, Health};
+use super::{Inputs, Part, konnectivity, security};
 use crate::kubeadm_config::joined;
 
 const NAME: &str = "kube-apiserver";
@@ -61,12 +61,12 @@ fn container(inputs: &Inputs<'_>) -> Container {
     Component {
         name: NAME,
         image: &tenant.images.api_server,
-        health: Health { port: tenant.network.port.into(), live: "/livez", ready: "/readyz" },
+        health: Health { scheme: HTTPS, port: tenant.network.port.into(), live: "/livez", ready: "/readyz" },
         arguments: arguments(inputs, wish.arguments),
-        mounts: vec![pki::read_only(PKI, DIRECTORY)],
+        mounts: [vec![pki::read_only(PKI, DIRECTORY)], konnectivity::api_server_mounts(tenant)].concat(),
         security: security::api_server(),
     }
-    .container(&wish, &tenant.deployment)
+    .container(&wish, tenant.deployment.probes.as_ref())
 }
 
 fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
@@ -76,6 +76,7 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
         (Winner::User, args::tls()),
         (Winner::Kamaji, managed(inputs, extra)),
         (Winner::Kamaji, etcd(inputs)),
+        (Winner::Kamaji, konnectivity::api_server_flags(tenant)),
     ];
     // Upstream refuses both at once.
     if !names_flag(extra, "authorization-config") {

@@ -1,9 +1,9 @@
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements, SecurityContext, VolumeMount};
-use kamaji_api::v1alpha1::{DeploymentSpec, ProbeSet};
+use kamaji_api::v1alpha1::{ControlPlaneProbes, DeploymentSpec, ProbeSet};
 
 use super::probes::{self, Health};
 
-/// One of the three programs of a control plane: what is ours to say about its container.
+/// One of the programs of a control plane: what is ours to say about its container.
 pub(super) struct Component<'a> {
     pub(super) name: &'static str,
     pub(super) image: &'a str,
@@ -53,9 +53,9 @@ impl<'a> Wish<'a> {
 }
 
 impl Component<'_> {
-    /// The container, with the user's mounts before ours.
-    pub(super) fn container(self, wish: &Wish<'_>, deployment: &DeploymentSpec) -> Container {
-        let probes = probes::build(&self.health, deployment.probes.as_ref(), wish.probes);
+    /// The container, with the user's mounts before ours. `all` is what the user wishes for the probes of every component.
+    pub(super) fn container(self, wish: &Wish<'_>, all: Option<&ControlPlaneProbes>) -> Container {
+        let probes = probes::build(&self.health, all, wish.probes);
         Container {
             name: self.name.into(),
             image: Some(self.image.into()),

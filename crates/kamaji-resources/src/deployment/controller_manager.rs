@@ -4,7 +4,7 @@ use kamaji_api::{Child, Tenant};
 use super::args::{self, Flags, Winner, compose};
 use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
-use super::probes::Health;
+use super::probes::{HTTPS, Health};
 use super::{Part, security};
 use crate::kubeadm_config::joined;
 
@@ -36,12 +36,12 @@ fn container(tenant: &Tenant) -> Container {
     Component {
         name: NAME,
         image: &tenant.images.controller_manager,
-        health: Health { port: PORT, live: "/healthz", ready: "/healthz" },
+        health: Health { scheme: HTTPS, port: PORT, live: "/healthz", ready: "/healthz" },
         arguments: compose(&[(Winner::User, defaults(tenant)), (Winner::User, args::tls())], wish.arguments),
         mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes"), pki::read_only(PKI, DIRECTORY)],
         security: security::container(),
     }
-    .container(&wish, &tenant.deployment)
+    .container(&wish, tenant.deployment.probes.as_ref())
 }
 
 /// The user may override every one of them.

@@ -1,8 +1,8 @@
 //! Which file reaches which container: no component can read a key that it does not need.
 
 use k8s_openapi::api::core::v1::{
-    KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount,
-    VolumeProjection,
+    ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume,
+    VolumeMount, VolumeProjection,
 };
 use kamaji_api::{Child, Tenant};
 
@@ -48,6 +48,20 @@ pub(super) fn file(tenant: &Tenant, name: &str, child: Child, file: &'static str
             default_mode: Some(FILE_MODE),
             items: Some(vec![key_to_path(&(file, file))]),
             ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// A volume with one file out of one ConfigMap.
+pub(super) fn config_map(tenant: &Tenant, name: &str, child: Child, file: &'static str) -> Volume {
+    Volume {
+        name: name.into(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: child.name(&tenant.id.name),
+            default_mode: Some(FILE_MODE),
+            items: Some(vec![key_to_path(&(file, file))]),
+            ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
     }

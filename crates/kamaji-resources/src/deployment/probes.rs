@@ -2,8 +2,12 @@ use k8s_openapi::api::core::v1::{HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kamaji_api::v1alpha1::{ControlPlaneProbes, ProbeSet, ProbeSpec};
 
+pub(super) const HTTPS: &str = "HTTPS";
+
 /// Where a component tells how it is.
 pub(super) struct Health {
+    /// `HTTPS` or `HTTP`.
+    pub(super) scheme: &'static str,
     /// Port of the component.
     pub(super) port: i32,
     /// Path of the liveness probe.
@@ -40,7 +44,7 @@ const fn timing(period: i32, timeout: i32, failures: i32) -> ProbeSpec {
 pub(super) fn build(health: &Health, wish: Option<&ControlPlaneProbes>, own: Option<&ProbeSet>) -> Probes {
     let probe = |built_in, path, all: Option<ProbeSpec>, own: Option<ProbeSpec>| {
         let timing = [all, own].into_iter().flatten().fold(built_in, overlaid);
-        rendered(timing, path, health.port)
+        rendered(timing, path, health)
     };
     Probes {
         liveness: probe(
@@ -75,12 +79,12 @@ fn overlaid(below: ProbeSpec, above: ProbeSpec) -> ProbeSpec {
 }
 
 /// A delay of 0 is left out: the API server does so too.
-fn rendered(timing: ProbeSpec, path: &str, port: i32) -> Probe {
+fn rendered(timing: ProbeSpec, path: &str, health: &Health) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),
-            port: IntOrString::Int(port),
-            scheme: Some("HTTPS".into()),
+            port: IntOrString::Int(health.port),
+            scheme: Some(health.scheme.into()),
             ..HTTPGetAction::default()
         }),
         initial_delay_seconds: timing.initial_delay_seconds.filter(|delay| *delay != 0),
@@ -103,7 +107,7 @@ mod tests {
             "apiServer": { "startup": { "periodSeconds": 4 } },
         }))
         .unwrap();
-        let health = Health { port: 6443, live: "/livez", ready: "/readyz" };
+        let health = Health { scheme: HTTPS, port: 6443, live: "/livez", ready: "/readyz" };
         let startup = build(&health, Some(&wish), wish.api_server.as_ref()).startup;
         assert_eq!(
             (startup.failure_threshold, startup.period_seconds, startup.timeout_seconds),

@@ -3,7 +3,7 @@ use kamaji_api::{Child, Tenant};
 
 use super::args::{self, Flags, Winner, compose};
 use super::component::{Component, Wish};
-use super::probes::Health;
+use super::probes::{HTTPS, Health};
 use super::{Part, pki, security};
 
 const NAME: &str = "kube-scheduler";
@@ -23,7 +23,7 @@ fn container(tenant: &Tenant) -> Container {
     Component {
         name: NAME,
         image: &tenant.images.scheduler,
-        health: Health { port: PORT, live: "/healthz", ready: "/healthz" },
+        health: Health { scheme: HTTPS, port: PORT, live: "/healthz", ready: "/healthz" },
         arguments: compose(
             &[(Winner::Kamaji, managed()), (Winner::User, defaults()), (Winner::User, args::tls())],
             wish.arguments,
@@ -31,7 +31,7 @@ fn container(tenant: &Tenant) -> Container {
         mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes")],
         security: security::container(),
     }
-    .container(&wish, &tenant.deployment)
+    .container(&wish, tenant.deployment.probes.as_ref())
 }
 
 fn managed() -> Flags {
