@@ -87,7 +87,9 @@ fn with_cluster(cache: &Cache, progress: &Progress, work: impl FnOnce() -> Resul
 /// The upstream programs that the tests use.
 pub fn programs() -> Vec<Program> {
     let mut programs = cluster::programs(&Release::ALL);
-    programs.extend([Program::Etcdctl, Program::Helm, Program::Kubeadm(Release::V1_35), kubectl::PROGRAM]);
+    programs.extend([Program::Etcdctl, Program::Helm, kubectl::PROGRAM]);
+    programs.extend(Release::ALL.map(Program::Kubelet));
+    programs.extend([Release::V1_33, Release::V1_34, Release::V1_35, Release::V1_36].map(Program::Kubeadm));
     programs
 }
 

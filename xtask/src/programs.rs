@@ -13,28 +13,36 @@ use crate::cache::Cache;
 /// A Kubernetes release that we build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Release {
+    /// 1.33, of which only kubeadm is built.
+    V1_33,
     /// 1.34, which the local management cluster runs.
     V1_34,
     /// 1.35, the newest that tenants run.
     V1_35,
+    /// 1.36, of which only kubeadm is built.
+    V1_36,
 }
 
 impl Release {
-    /// Every release, oldest first.
+    /// Every release that is built whole, oldest first.
     pub const ALL: [Self; 2] = [Self::V1_34, Self::V1_35];
 
     /// The release with its patch level, as in `v1.34.4`.
     pub const fn version(self) -> &'static str {
         match self {
+            Self::V1_33 => "v1.33.13",
             Self::V1_34 => "v1.34.4",
             Self::V1_35 => "v1.35.4",
+            Self::V1_36 => "v1.36.3",
         }
     }
 
     const fn folder(self) -> &'static str {
         match self {
+            Self::V1_33 => "kubeadm-1.33",
             Self::V1_34 => "kubernetes-1.34",
             Self::V1_35 => "kubernetes-1.35",
+            Self::V1_36 => "kubeadm-1.36",
         }
     }
 
@@ -194,6 +202,7 @@ mod tests {
         Release::ALL
             .into_iter()
             .flat_map(|release| kubernetes.map(|program| program(release)))
+            .chain([Release::V1_33, Release::V1_36].map(Program::Kubeadm))
             .chain([Program::Etcd, Program::Etcdctl, Program::CoreDns, Program::Helm])
             .collect()
     }
