@@ -2,6 +2,7 @@
 
 mod anchors;
 mod findings;
+mod konnectivity;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -125,10 +126,12 @@ impl<'a> Pass<'a> {
         let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
         let recorded = self.timed("kubeadmconfig", self.record(with.endpoint, &storage));
         let stored = self.timed("datastore-setup", self.store(with.open, with.claim, &storage_credentials));
-        let (secured, recorded, stored) = tokio::join!(secured, recorded, stored);
+        let tunnelled = self.timed("konnectivity", self.configure_tunnel());
+        let (secured, recorded, stored, tunnelled) = tokio::join!(secured, recorded, stored, tunnelled);
         secured.map_err(|error| noted(facts, Concern::Certificates, error))?;
         facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
         let config_map_checksum = recorded?;
+        tunnelled?;
         stored.map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
         facts.find(
             Concern::DataStoreReachable,
@@ -136,6 +139,7 @@ impl<'a> Pass<'a> {
         );
         note_checksums(facts, with.held, &credentials, &storage_credentials);
         facts.checksums.insert(Child::KubeadmConfig, config_map_checksum);
+        self.note_tunnel(facts);
 
         let inputs = Inputs {
             tenant: self.tenant,
@@ -153,6 +157,7 @@ impl<'a> Pass<'a> {
         let rollout = Rollout::of(&deployment);
         facts.deployment = Some(Arc::unwrap_or_clone(deployment));
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
+        self.remove_tunnel(&rollout).await?;
         let until = credentials.deadline.min(storage_credentials.deadline);
         if rollout.ready == 0 || self.meet_tenant(&credentials, facts).await {
             Ok(Outcome::Settled { until })

@@ -36,7 +36,7 @@ pub const CHILDREN: [Child; 4] = [
 ];
 
 /// The ConfigMap that tells the API server to reach everything in the tenant's network through the tunnel
-/// (`apiserver.k8s.io/v1beta1` EgressSelectorConfiguration).
+/// (`EgressSelectorConfiguration` of `apiserver.k8s.io/v1beta1`).
 pub fn egress_selector(tenant: &TenantId) -> ConfigMap {
     let data = egress_data();
     let annotations = BTreeMap::from([(labels::CHECKSUM.to_owned(), checksum::of_texts(&data))]);

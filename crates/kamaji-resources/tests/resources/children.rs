@@ -17,6 +17,7 @@ fn metadata(ground: &Ground) -> Vec<(Child, ObjectMeta)> {
         (Child::KubeadmConfig, built.kubeadm_config.metadata.clone()),
         (Child::Deployment, built.deployment.metadata.clone()),
     ];
+    all.extend(built.egress_selector.iter().map(|found| (Child::EgressSelector, found.metadata.clone())));
     all.extend(built.secrets().map(|(child, secret)| (child, secret.metadata.clone())));
     all.extend(ANCHORS.map(|child| (child, ground.held[&child].metadata.clone())));
     all
@@ -27,7 +28,8 @@ fn every_child_has_its_name_its_labels_and_its_owner() {
     for scenario in scenario::all() {
         let ground = scenario.ground();
         let all = metadata(&ground);
-        assert_eq!(all.len(), 14, "{}", scenario.name);
+        let tunnelled = ground.tenant.addons.konnectivity.is_some();
+        assert_eq!(all.len(), if tunnelled { 18 } else { 14 }, "{}", scenario.name);
         let id = &ground.tenant.id;
         for (child, metadata) in all {
             let place = format!("{child:?} of {}", scenario.name);
@@ -69,11 +71,14 @@ fn only_the_super_administrator_is_beyond_all_rules() {
 #[test]
 fn every_certificate_has_one_purpose_and_ends_within_a_year() {
     for scenario in scenario::all() {
-        let built = scenario.ground().build(clock(now()));
+        let ground = scenario.ground();
+        let built = ground.build(clock(now()));
         let leaves: Vec<_> = built.secrets().flat_map(|(_, secret)| leaves(secret)).collect();
-        assert_eq!(leaves.len(), 10, "{}", scenario.name);
+        let tunnelled = ground.tenant.addons.konnectivity.is_some();
+        assert_eq!(leaves.len(), if tunnelled { 13 } else { 10 }, "{}", scenario.name);
         for (file, certificate) in leaves {
-            let purpose = if file == "apiserver.crt" { Usage::Server } else { Usage::Client };
+            let serves = ["apiserver.crt", "konnectivity-server.crt"].contains(&file.as_str());
+            let purpose = if serves { Usage::Server } else { Usage::Client };
             assert!(certificate.serves_only(purpose), "{file}");
             assert!(!certificate.is_authority(), "{file}");
             assert!(certificate.not_after() <= now() + YEAR, "{file}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{KeyToPath, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, KeyToPath, PodSpec, Volume};
 
 use crate::scenario::{self, clock, now};
 
@@ -64,9 +64,37 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("kube-scheduler", "/etc/kubernetes/scheduler.conf", "blue-scheduler-kubeconfig", "scheduler.conf"),
 ];
 
+/// The same, with konnectivity.
+const TUNNEL: &[(&str, &str, &str, &str)] = &[
+    (
+        "kube-apiserver",
+        "/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml",
+        "blue-konnectivity-egress-selector-configuration",
+        "egress-selector-configuration.yaml",
+    ),
+    (
+        "konnectivity-server",
+        "/etc/kubernetes/konnectivity-server.conf",
+        "blue-konnectivity-kubeconfig",
+        "konnectivity-server.conf",
+    ),
+    (
+        "konnectivity-server",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "blue-konnectivity-server-certificate",
+        "konnectivity-server.crt",
+    ),
+    (
+        "konnectivity-server",
+        "/etc/kubernetes/pki/apiserver.key",
+        "blue-konnectivity-server-certificate",
+        "konnectivity-server.key",
+    ),
+];
+
 type Row = (String, String, String, String);
 
-/// The files out of Secrets that every container of this Pod sees.
+/// The files out of Secrets, and out of ConfigMaps of ours, that every container of this Pod sees.
 fn files(pod: &PodSpec) -> BTreeSet<Row> {
     let mut rows = BTreeSet::new();
     for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
@@ -100,6 +128,12 @@ fn sources(volume: &Volume) -> Vec<(String, KeyToPath)> {
         let name = source.secret_name.clone().unwrap();
         found.extend(one_by_one(&source.items).into_iter().map(|item| (name.clone(), item)));
     }
+    if let Some(source) = &volume.config_map
+        && let Some(items) = &source.items
+    {
+        assert_eq!(source.default_mode, Some(0o400), "{}", volume.name);
+        found.extend(items.iter().map(|item| (source.name.clone(), item.clone())));
+    }
     if let Some(projected) = &volume.projected {
         assert_eq!(projected.default_mode, Some(0o400), "{}", volume.name);
         for secret in projected.sources.iter().flatten().filter_map(|source| source.secret.as_ref()) {
@@ -113,14 +147,17 @@ fn sources(volume: &Volume) -> Vec<(String, KeyToPath)> {
 
 #[test]
 fn every_file_reaches_the_containers_that_need_it_and_no_other() {
-    let expected: BTreeSet<Row> = TABLE
-        .iter()
-        .map(|(container, path, secret, key)| {
-            ((*container).into(), (*path).into(), (*secret).into(), (*key).into())
-        })
-        .collect();
     for scenario in scenario::all() {
-        let deployment = scenario.ground().build(clock(now())).deployment;
+        let ground = scenario.ground();
+        let tunnel = ground.tenant.addons.konnectivity.iter().flat_map(|_| TUNNEL);
+        let expected: BTreeSet<Row> = TABLE
+            .iter()
+            .chain(tunnel)
+            .map(|(container, path, source, key)| {
+                ((*container).into(), (*path).into(), (*source).into(), (*key).into())
+            })
+            .collect();
+        let deployment = ground.build(clock(now())).deployment;
         assert_eq!(files(&deployment.spec.template.spec.unwrap()), expected, "{}", scenario.name);
     }
 }
@@ -128,7 +165,12 @@ fn every_file_reaches_the_containers_that_need_it_and_no_other() {
 #[test]
 fn keys_of_authorities_stay_with_the_one_that_signs() {
     let holders = |key: &str| -> Vec<&str> {
-        TABLE.iter().filter(|(.., found)| *found == key).map(|(container, ..)| *container).collect()
+        TABLE
+            .iter()
+            .chain(TUNNEL)
+            .filter(|(.., found)| *found == key)
+            .map(|(container, ..)| *container)
+            .collect()
     };
     assert_eq!(holders("ca.key"), ["kube-controller-manager"]);
     assert_eq!(holders("tls.key"), [""; 0]);
@@ -138,7 +180,7 @@ fn keys_of_authorities_stay_with_the_one_that_signs() {
 
 #[test]
 fn every_file_that_an_argument_names_is_there() {
-    let deployment = scenario::named("minimal").ground().build(clock(now())).deployment;
+    let deployment = scenario::named("konnectivity").ground().build(clock(now())).deployment;
     let pod = deployment.spec.template.spec.unwrap();
     let files = files(&pod);
     for container in &pod.containers {
@@ -146,11 +188,36 @@ fn every_file_that_an_argument_names_is_there() {
         for path in arguments.filter_map(|argument| argument.split_once('=')).map(|(_, value)| value) {
             if path.starts_with('/') && !path.starts_with("/4746b6dc") {
                 assert!(
-                    files.iter().any(|(name, found, ..)| *name == container.name && found == path),
+                    files.iter().any(|(name, found, ..)| *name == container.name && found == path)
+                        || scratch(&pod, container).iter().any(|folder| path.starts_with(folder)),
                     "{path} of {}",
                     container.name
                 );
             }
         }
     }
+}
+
+/// Folders that are empty at first, and that the container may write to.
+fn scratch(pod: &PodSpec, container: &Container) -> Vec<String> {
+    let volumes = pod.volumes.iter().flatten().filter(|volume| volume.empty_dir.is_some());
+    let names: Vec<&str> = volumes.map(|volume| volume.name.as_str()).collect();
+    let mounts = container.volume_mounts.iter().flatten();
+    mounts
+        .filter(|mount| names.contains(&mount.name.as_str()) && mount.read_only != Some(true))
+        .map(|mount| format!("{}/", mount.mount_path))
+        .collect()
+}
+
+#[test]
+fn the_tunnel_and_the_api_server_share_a_folder_and_nobody_else_sees_it() {
+    let deployment = scenario::named("konnectivity").ground().build(clock(now())).deployment;
+    let pod = deployment.spec.template.spec.unwrap();
+    let sharing: Vec<&str> = pod
+        .containers
+        .iter()
+        .filter(|container| !scratch(&pod, container).is_empty())
+        .map(|container| container.name.as_str())
+        .collect();
+    assert_eq!(sharing, ["kube-apiserver", "konnectivity-server"]);
 }

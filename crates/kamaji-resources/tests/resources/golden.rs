@@ -1,13 +1,16 @@
 //! How everything looks. Accept with `INSTA_UPDATE=always`, and read the difference.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kamaji_api::labels;
+use kamaji_api::v1alpha1::TenantControlPlaneStatus;
+use kamaji_api::{Child, labels};
 use kamaji_pki::{Certificate, Usage};
 use kamaji_resources::anchors::ANCHORS;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::status::{self, Facts};
-use kamaji_resources::{Claim, Kubeconfig, checksum};
+use kamaji_resources::{Claim, Kubeconfig, checksum, konnectivity};
 use serde_json::{Value, json};
 
 use crate::scenario::{self, Built, Ground, clock, now};
@@ -26,16 +29,23 @@ fn every_object_of_every_scenario() {
         snapshot("anchors", json!(anchors));
         snapshot("service", json!(built.service));
         snapshot("kubeadm_config", config_map(&built.kubeadm_config));
+        if let Some(found) = &built.egress_selector {
+            snapshot("egress_selector", without_checksums(json!(found)));
+        }
         snapshot("credentials", json!(built.credentials.secrets.values().map(shown).collect::<Vec<_>>()));
         let storage = &built.storage_credentials;
         snapshot("storage", json!([shown(&storage.config), shown(&storage.certificate)]));
         snapshot("deployment", without_checksums(json!(built.deployment)));
-        snapshot("status", without_checksums(json!(reported(&ground, &built))));
+        snapshot("status", without_checksums(json!(reported(&ground, &built, None))));
     }
 }
 
 /// The status once everything holds and every Pod runs.
-fn reported(ground: &Ground, built: &Built) -> kamaji_api::v1alpha1::TenantControlPlaneStatus {
+pub(crate) fn reported(
+    ground: &Ground,
+    built: &Built,
+    known: Option<&TenantControlPlaneStatus>,
+) -> TenantControlPlaneStatus {
     let mut deployment = built.deployment.clone();
     let replicas = deployment.spec.replicas;
     deployment.metadata.generation = Some(3);
@@ -53,6 +63,11 @@ fn reported(ground: &Ground, built: &Built) -> kamaji_api::v1alpha1::TenantContr
     .unwrap();
     let storage = &ground.storage;
     let secrets = ground.held.iter().map(|(child, secret)| (*child, secret.as_ref())).chain(built.secrets());
+    let mut checksums: BTreeMap<Child, String> =
+        secrets.map(|(child, secret)| (child, checksum::of_secret(secret))).collect();
+    if built.egress_selector.is_some() {
+        checksums.insert(Child::EgressSelector, konnectivity::egress_selector_checksum());
+    }
     let facts = Facts {
         claim: Some(Claim {
             data_store: storage.data_store.clone(),
@@ -63,11 +78,11 @@ fn reported(ground: &Ground, built: &Built) -> kamaji_api::v1alpha1::TenantContr
         endpoint: Some(ground.endpoint.clone()),
         service: Some(service),
         deployment: Some(deployment),
-        checksums: secrets.map(|(child, secret)| (child, checksum::of_secret(secret))).collect(),
+        checksums,
         findings: Concern::ALL.map(|concern| (concern, Finding::holds("Fine", "fine"))).into(),
         ..Facts::default()
     };
-    status::compute(&ground.tenant, None, &facts, now())
+    status::compute(&ground.tenant, known, &facts, now())
 }
 
 /// The configurations are JSON inside of strings: shown as what they say.

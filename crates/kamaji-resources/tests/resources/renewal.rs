@@ -30,17 +30,17 @@ const LEAVES: &[(Child, &str, &str)] = &[
     (Child::SchedulerKubeconfig, "scheduler.conf", "scheduler.conf"),
 ];
 
-type Reasons = Vec<(Child, Reissue)>;
+pub(crate) type Reasons = Vec<(Child, Reissue)>;
 
 /// Everything that was issued anew, the datastore's certificate included.
-fn reasons(built: &Built) -> Reasons {
+pub(crate) fn reasons(built: &Built) -> Reasons {
     let mut all = built.credentials.reissued.clone();
     all.extend(built.storage_credentials.reissued.map(|reason| (Child::DatastoreCertificate, reason)));
     all
 }
 
 /// The renewed Secrets that differ from the held ones.
-fn changed(ground: &Ground, built: &Built) -> BTreeSet<Child> {
+pub(crate) fn changed(ground: &Ground, built: &Built) -> BTreeSet<Child> {
     built
         .secrets()
         .filter(|(child, secret)| ground.held.get(child).map(Arc::as_ref) != Some(*secret))
@@ -52,7 +52,7 @@ fn settled() -> Ground {
     Ground::settled(&scenario::named("minimal"))
 }
 
-fn pem(secret: &Secret, certificate: &str, key: &str) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn pem(secret: &Secret, certificate: &str, key: &str) -> (Vec<u8>, Vec<u8>) {
     let data = secret.data.as_ref().unwrap();
     match Kubeconfig::from_yaml(&data[certificate].0) {
         Some(file) => (file.certificate.into_bytes(), file.key.into_bytes()),
@@ -61,7 +61,7 @@ fn pem(secret: &Secret, certificate: &str, key: &str) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Puts another certificate and key where these stand.
-fn replace(held: &mut HeldSecrets, leaf: (Child, &str, &str), pem: (Vec<u8>, Vec<u8>)) {
+pub(crate) fn replace(held: &mut HeldSecrets, leaf: (Child, &str, &str), pem: (Vec<u8>, Vec<u8>)) {
     let (child, certificate, key) = leaf;
     let data = Arc::make_mut(held.get_mut(&child).unwrap()).data.as_mut().unwrap();
     if let Some(file) = Kubeconfig::from_yaml(&data[certificate].0) {
@@ -74,9 +74,9 @@ fn replace(held: &mut HeldSecrets, leaf: (Child, &str, &str), pem: (Vec<u8>, Vec
     }
 }
 
-type Pem = (Vec<u8>, Vec<u8>);
+pub(crate) type Pem = (Vec<u8>, Vec<u8>);
 /// What the corrupted pair looks like, made from the good one, one made out to another name, and one of another tenant.
-type Corrupt = fn(good: Pem, neighbour: Pem, stranger: Pem) -> Pem;
+pub(crate) type Corrupt = fn(good: Pem, neighbour: Pem, stranger: Pem) -> Pem;
 
 fn chopped(text: &[u8]) -> Vec<u8> {
     text[..text.len() / 2].to_vec()
@@ -86,7 +86,7 @@ fn with_carriage_returns(text: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(text).replace('\n', "\r\n").into_bytes()
 }
 
-const CORRUPTIONS: &[(&str, Corrupt, Option<Reissue>)] = &[
+pub(crate) const CORRUPTIONS: &[(&str, Corrupt, Option<Reissue>)] = &[
     ("empty certificate", |good, _, _| (Vec::new(), good.1), Some(Reissue::Missing)),
     ("empty key", |good, _, _| (good.0, Vec::new()), Some(Reissue::Missing)),
     ("random bytes", |good, _, _| (b"\x00\xff\x13random".to_vec(), good.1), Some(Reissue::Unreadable)),

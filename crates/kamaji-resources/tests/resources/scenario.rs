@@ -12,8 +12,8 @@ use kamaji_pki::Authority;
 use kamaji_resources::anchors::{self, ANCHORS};
 use kamaji_resources::deployment::{self, Inputs};
 use kamaji_resources::{
-    Anchors, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, kubeadm_config,
-    service,
+    Anchors, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, konnectivity,
+    kubeadm_config, service,
 };
 use serde_json::{Value, json};
 
@@ -51,6 +51,8 @@ pub(crate) struct Ground {
 pub(crate) struct Built {
     pub(crate) service: Service,
     pub(crate) kubeadm_config: ConfigMap,
+    /// Only with konnectivity.
+    pub(crate) egress_selector: Option<ConfigMap>,
     pub(crate) credentials: Credentials,
     pub(crate) storage_credentials: StorageCredentials,
     pub(crate) deployment: Deployment,
@@ -107,6 +109,12 @@ impl Ground {
         Built {
             service: service::build(&self.tenant),
             kubeadm_config: kubeadm_config::build(&self.tenant, &self.endpoint, &self.storage),
+            egress_selector: self
+                .tenant
+                .addons
+                .konnectivity
+                .as_ref()
+                .map(|_| konnectivity::egress_selector(&self.tenant.id)),
             credentials,
             storage_credentials,
             deployment,
@@ -212,7 +220,55 @@ pub(crate) fn all() -> Vec<Scenario> {
         within("asleep", json!({ "controlPlane": { "deployment": { "replicas": 0 } } })),
         within("chosen_account", json!({ "dataStoreSchema": "blue_data", "dataStoreUsername": "blue-user" })),
         within("write_limited", json!({ "writePermissions": { "blockCreation": true } })),
+        within("konnectivity", json!({ "addons": { "konnectivity": {} } })),
+        within("konnectivity_everything", konnectivity_everything()),
+        Scenario {
+            name: "konnectivity_node_port",
+            spec: json!({
+                "addons": { "konnectivity": { "server": { "port": 30132 } } },
+                "controlPlane": { "service": { "serviceType": "NodePort" } },
+                "networkProfile": { "address": "192.0.2.7", "port": 30443 },
+            }),
+            service: json!({ "spec": { "clusterIP": "10.97.11.12" } }),
+        },
+        Scenario {
+            name: "konnectivity_load_balancer",
+            spec: json!({
+                "addons": { "konnectivity": {} },
+                "controlPlane": { "service": {
+                    "serviceType": "LoadBalancer",
+                    "allocateLoadBalancerNodePorts": false,
+                    "additionalPorts": [{ "name": "metrics", "port": 10257, "targetPort": 10257 }],
+                } },
+                "networkProfile": { "advertiseAddress": "2001:db8::4", "certSANs": ["blue.example.com"] },
+            }),
+            service: json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "198.51.100.9" }] } } }),
+        },
     ]
+}
+
+/// Every field of the tunnel's server, arguments that are ours, and a tenant that is asleep.
+fn konnectivity_everything() -> Value {
+    json!({
+        "addons": { "konnectivity": { "server": {
+            "port": 8443,
+            "image": "registry.example.com/proxy-server",
+            "version": "v0.28.6",
+            "extraArgs": ["--agent-port=1", "--keepalive-time=30s", "--uds_name", "/tmp/mine", "-v=4"],
+            "resources": { "requests": { "cpu": "50m" }, "limits": { "memory": "64Mi" } },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+                "runAsUser": 1001,
+            },
+        } } },
+        "controlPlane": { "deployment": {
+            "replicas": 0,
+            "extraArgs": { "apiServer": ["--egress-selector-config-file=/tmp/mine"] },
+            "probes": { "liveness": { "failureThreshold": 5 } },
+        } },
+        "kubernetes": { "version": "v1.35.4" },
+    })
 }
 
 /// Every field of the deployment's spec, and arguments that are hard to get right.
