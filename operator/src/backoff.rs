@@ -36,11 +36,16 @@ impl Backoff {
 
 /// Twice the last one, within the limits, and up to a fifth more or less, so that a thousand objects do not return at once.
 fn pause(object: &str, failures: u32) -> Duration {
-    let doubled = SHORTEST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
+    let doubled = doubled(SHORTEST, failures, LONGEST);
     let mut hasher = DefaultHasher::new();
     (object, failures).hash(&mut hasher);
     let percent = u32::try_from(hasher.finish() % 41).unwrap_or_default() + 80;
     doubled * percent / 100
+}
+
+/// The pause after so many failures in a row, each time twice the last one, within limits.
+pub(crate) fn doubled(shortest: Duration, failures: u32, longest: Duration) -> Duration {
+    shortest.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
 
 /// How long a watch rests after a failure. Short, so that an API server that is back is noticed soon.

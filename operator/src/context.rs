@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service};
-use kamaji_api::tenant;
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
+use kamaji_api::{TenantId, tenant};
 use kamaji_apply::Cluster;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
@@ -107,8 +107,17 @@ impl Context {
 }
 
 impl Context {
+    /// A tenant came, changed or went: its session ends with it, and its DataStore learns of it.
+    pub(crate) fn notice(&self, tcp: &TenantControlPlane) {
+        let newest = self.caches.tenants.get(&ObjectRef::from_obj(tcp));
+        if newest.is_none_or(|newest| newest.metadata.uid != tcp.metadata.uid) {
+            self.tenants.forget(&TenantId::of(tcp));
+        }
+        self.nudge_data_store_of(tcp);
+    }
+
     /// The tenant's DataStore is looked at again if it does not know yet that the tenant came or went.
-    pub(crate) fn nudge_data_store_of(&self, tcp: &TenantControlPlane) {
+    fn nudge_data_store_of(&self, tcp: &TenantControlPlane) {
         let Some(name) = data_store_of(tcp, &self.settings.tenant) else { return };
         let key = ObjectRef::new(name);
         let Some(data_store) = self.caches.data_stores.get(&key) else { return };

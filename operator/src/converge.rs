@@ -2,6 +2,7 @@
 
 mod anchors;
 mod findings;
+mod inside;
 mod konnectivity;
 
 use std::sync::Arc;
@@ -39,8 +40,6 @@ pub(crate) enum Outcome {
     },
     /// Somebody else must act first; a watch tells when.
     Waiting,
-    /// The tenant is expected to answer any moment, and no watch will tell.
-    Expecting,
     /// Too little is known yet to say anything, so nothing is said.
     Unexamined,
 }
@@ -159,11 +158,8 @@ impl<'a> Pass<'a> {
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
         self.remove_tunnel(&rollout).await?;
         let until = credentials.deadline.min(storage_credentials.deadline);
-        if rollout.ready == 0 || self.meet_tenant(&credentials, facts).await {
-            Ok(Outcome::Settled { until })
-        } else {
-            Ok(Outcome::Expecting)
-        }
+        self.look_inside(with, &storage, &credentials, &rollout, facts);
+        Ok(Outcome::Settled { until })
     }
 
     /// What is known of the DataStore; `None` when it has not been examined yet.
@@ -251,19 +247,6 @@ impl<'a> Pass<'a> {
         }
         self.cx.tenants.stored(&self.tenant.id, open);
         Ok(())
-    }
-
-    /// True when the tenant answers and its administrators are administrators.
-    async fn meet_tenant(&self, credentials: &Credentials, facts: &mut Facts) -> bool {
-        let Some(service) = &facts.service else { return false };
-        let met =
-            self.timed("tenant", self.cx.tenants.meet(self.tcp, self.tenant, service, credentials)).await;
-        let finding = match &met {
-            Ok(()) => Finding::holds("Answers", "the API server answers"),
-            Err(error) => Finding::fails(error.reason(), error.chain()),
-        };
-        facts.find(Concern::TenantReachable, finding);
-        met.is_ok()
     }
 
     async fn report_reissues(&self, credentials: &Credentials, storage: &StorageCredentials) {

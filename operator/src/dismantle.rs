@@ -24,6 +24,7 @@ pub(crate) async fn dismantle(cx: &Context, tcp: &TenantControlPlane) -> Result<
     if !is_ours_to_end(tcp) {
         return Ok(());
     }
+    cx.tenants.leave(&id);
     stop(cx, &id).await?;
     if let Some(claim) = Memory::of(tcp.status.as_ref()).claim
         && let Err(error) = clear(cx, tcp, &id, &claim).await

@@ -50,15 +50,6 @@ pub(crate) enum Error {
         /// The object.
         object: kamaji_apply::ObjectId,
     },
-    /// The tenant's API server did not answer as it should.
-    #[error("stage {stage} failed")]
-    Tenant {
-        /// Which part of the pass.
-        stage: &'static str,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// The pass took too long.
     #[error("gave up after {0:?}: something it depends on does not answer")]
     TimedOut(std::time::Duration),
@@ -79,7 +70,6 @@ impl Error {
             Self::DataStoreUnusable { reason, .. } => reason,
             Self::Render { .. } => "RenderFailed",
             Self::NameConflict { .. } => "NameConflict",
-            Self::Tenant { .. } => "TenantUnreachable",
             Self::TimedOut(_) => "TimedOut",
         }
     }

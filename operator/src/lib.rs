@@ -22,6 +22,7 @@ mod manager;
 mod metrics;
 mod place;
 mod report;
+mod session;
 mod stores;
 mod tenants;
 mod world;

@@ -31,8 +31,12 @@ use crate::tenants::Tenants;
 use crate::{clock, http, logging};
 
 /// The management cluster is trusted; pages of its lists may be large.
-const MANAGEMENT: Bounds =
-    Bounds { answer: Duration::from_secs(30), silence: Duration::from_mins(2), size: 64 << 20 };
+const MANAGEMENT: Bounds = Bounds {
+    connect: Duration::from_secs(5),
+    answer: Duration::from_secs(30),
+    silence: Duration::from_mins(2),
+    size: 64 << 20,
+};
 
 /// From one try to reach the management cluster to the next.
 const REACH_INTERVAL: Duration = Duration::from_secs(1);
@@ -272,7 +276,7 @@ where
 /// Runs one controller per kind until `stopped` becomes true.
 async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiver<bool>) {
     let noticed = Arc::clone(&context);
-    let tenants = streams.tenants.inspect_ok(move |tcp| noticed.nudge_data_store_of(tcp));
+    let tenants = streams.tenants.inspect_ok(move |tcp| noticed.notice(tcp));
     let tenant_controller = Controller::for_stream(tenants, context.caches.tenants.seen())
         .with_config(controller::Config::default().concurrency(context.settings.concurrency))
         .trigger_backoff(NoPause)

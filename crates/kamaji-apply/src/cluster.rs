@@ -181,7 +181,20 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
     {
-        let object = ObjectId::new::<K>(namespace, name);
+        self.get_at(ObjectId::new::<K>(namespace, name)).await
+    }
+
+    /// The same as [`Cluster::get_opt`] for an object of a kind that is known only at run time: the one that has the
+    /// name and namespace of `named`.
+    pub async fn get_dynamic(
+        &self,
+        resource: &ApiResource,
+        named: &DynamicObject,
+    ) -> Result<Option<DynamicObject>, Error> {
+        self.get_at(ObjectId::of_dynamic(resource, named)).await
+    }
+
+    async fn get_at<K: DeserializeOwned>(&self, object: ObjectId) -> Result<Option<K>, Error> {
         match self.get(&object).await {
             Ok(found) => Ok(Some(found)),
             Err(failure) if failure.is_not_found() => Ok(None),

@@ -17,6 +17,8 @@ use crate::body::Watched;
 /// How long a server may take, and how much it may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Until there is a connection, before TLS.
+    pub connect: Duration,
     /// From the first try to connect until the last byte of an answer; of a watch, until it has begun.
     pub answer: Duration,
     /// The longest that a watch may be silent. An API server sends a bookmark about once a minute.
@@ -26,9 +28,14 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// 30 s, 2 min, and 8 MiB.
+    /// 5 s, 30 s, 2 min, and 8 MiB.
     fn default() -> Self {
-        Self { answer: Duration::from_secs(30), silence: Duration::from_mins(2), size: 8 << 20 }
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            silence: Duration::from_mins(2),
+            size: 8 << 20,
+        }
     }
 }
 
@@ -116,7 +123,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds =
-        Bounds { answer: Duration::from_secs(10), silence: Duration::from_mins(1), size: 1000 };
+        Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(10), silence: Duration::from_mins(1), size: 1000 };
 
     type Chunk = Result<http_body::Frame<Bytes>, BoxError>;
 

@@ -15,9 +15,9 @@ use tower::{BoxError, ServiceExt};
 use crate::Bounds;
 
 /// How often the peer is asked whether it is still there.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long it may take to say so.
-const PING_PATIENCE: Duration = Duration::from_secs(10);
+const PING_PATIENCE: Duration = Duration::from_secs(4);
 /// What a server may send on one stream before we have read it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// What a server may send on all streams before we have read it, in bytes.
@@ -45,7 +45,7 @@ pub fn connect(config: &Config, bounds: Bounds) -> Result<Client, Unconnectable>
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(bounds.answer));
+    connector.set_connect_timeout(Some(bounds.connect));
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = &config.tls_server_name {
         let name = name.clone().try_into().map_err(Unconnectable::ServerName)?;

@@ -19,7 +19,7 @@
 //! # What holds
 //! - A request that is no watch ends within [`Bounds::answer`], from the first try to connect to the last byte.
 //! - A watch has begun within [`Bounds::answer`], and fails when nothing comes for [`Bounds::silence`].
-//! - A connection whose peer is gone or stopped is noticed within 30 s, by HTTP/2 pings, also while only watches are open.
+//! - A connection whose peer is gone or stopped is noticed within 10 s, by HTTP/2 pings, also while only watches are open.
 //! - An answer is at most [`Bounds::size`] bytes long; of a watch, each event is.
 //! - Redirects are answers like any other, and no proxy is used but the one in the [`Config`](kube::Config).
 

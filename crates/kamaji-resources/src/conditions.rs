@@ -20,11 +20,13 @@ pub enum Concern {
     ControlPlane,
     /// The tenant's API server answers.
     TenantReachable,
+    /// Everything of ours inside the tenant is as it should be. A tenant is ready without it.
+    Addons,
 }
 
 impl Concern {
-    /// Every concern, in order.
-    pub const ALL: [Self; 7] = [
+    /// Every concern that `Ready` sums up, in order.
+    pub const VITAL: [Self; 7] = [
         Self::SpecAccepted,
         Self::Endpoint,
         Self::TrustAnchors,
@@ -44,6 +46,7 @@ impl Concern {
             Self::DataStoreReachable => "DataStoreReachable",
             Self::ControlPlane => "ControlPlane",
             Self::TenantReachable => "TenantReachable",
+            Self::Addons => "Addons",
         }
     }
 }

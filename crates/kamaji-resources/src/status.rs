@@ -1,5 +1,6 @@
 //! The status of a tenant control plane, computed once per pass from what was seen and done.
 
+mod addons;
 mod konnectivity;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct Facts {
     pub checksums: BTreeMap<Child, String>,
     /// What was found about each concern that was reached.
     pub findings: BTreeMap<Concern, Finding>,
+    /// True once everything of ours inside the tenant is as this spec has it.
+    pub inside_is_kept: bool,
     /// What stopped the pass before it reached every concern.
     pub problem: Option<Finding>,
 }
@@ -63,8 +66,8 @@ pub fn compute(
     let mut findings: Vec<(&str, Finding)> =
         facts.findings.iter().map(|(concern, finding)| (concern.as_str(), finding.clone())).collect();
     let ready = summary(tenant, facts);
-    let complete =
-        facts.findings.len() == Concern::ALL.len() || (tenant.is_asleep() && facts.deployment.is_some());
+    let complete = Concern::VITAL.iter().all(|concern| facts.findings.contains_key(concern))
+        || (tenant.is_asleep() && facts.deployment.is_some());
     findings.push((READY, ready));
     let stamp = Stamp { tenant, checksums: &facts.checksums, now };
     TenantControlPlaneStatus {
@@ -104,12 +107,12 @@ pub fn rejected(
 /// else the first that was not reached.
 fn summary(tenant: &Tenant, facts: &Facts) -> Finding {
     let found = |concern: &Concern| facts.findings.get(concern);
-    let reached = Concern::ALL.iter().map_while(found).find(|finding| !finding.holds);
-    let failing = || Concern::ALL.iter().filter_map(found).find(|finding| !finding.holds);
+    let reached = Concern::VITAL.iter().map_while(found).find(|finding| !finding.holds);
+    let failing = || Concern::VITAL.iter().filter_map(found).find(|finding| !finding.holds);
     if let Some(finding) = reached.or(facts.problem.as_ref()).or_else(failing) {
         return finding.clone();
     }
-    match Concern::ALL.iter().find(|concern| found(concern).is_none()) {
+    match Concern::VITAL.iter().find(|concern| found(concern).is_none()) {
         Some(concern) => Finding::fails("Progressing", format!("not there yet: {}", concern.as_str())),
         None => Finding::holds("Ready", format!("Kubernetes {} runs and answers", tenant.version)),
     }
@@ -300,7 +303,7 @@ mod tests {
         Facts {
             deployment: Some(deployment),
             checksums: [(Child::Ca, "ca-1".into()), (Child::ApiServer, "api-1".into())].into(),
-            findings: Concern::ALL.map(|concern| (concern, Finding::holds("Fine", "fine"))).into(),
+            findings: Concern::VITAL.map(|concern| (concern, Finding::holds("Fine", "fine"))).into(),
             ..Facts::default()
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kamaji_api::v1alpha1::{TenantControlPlane, TenantControlPlaneStatus};
-use kamaji_api::{Complaints, Tenant, labels};
+use kamaji_api::{Complaints, Tenant, TenantId, labels};
 use kamaji_resources::conditions::{Finding, READY};
 use kamaji_resources::status::{self, Facts};
 use kube::ResourceExt;
@@ -23,9 +23,6 @@ pub(crate) const CONTROLLER: &str = "tenantcontrolplane";
 
 /// A renewal that is due is never asked for more often than this.
 const SHORTEST_RENEWAL: Duration = Duration::from_mins(10);
-
-/// A tenant whose Pods are ready answers any moment, so it is asked so many times more often than after a failure.
-const IMPATIENCE: u32 = 4;
 
 /// One pass over one tenant control plane.
 pub(crate) async fn reconcile(seen: Arc<TenantControlPlane>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -53,6 +50,7 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
         return limited(cx, Box::pin(dismantle(cx, tcp))).await.map(|()| Action::await_change());
     }
     if tcp.annotations().contains_key(labels::PAUSED) {
+        cx.tenants.leave(&TenantId::of(tcp));
         return Ok(Action::await_change());
     }
     let tenant = match Tenant::resolve(tcp, &cx.settings.tenant) {
@@ -77,7 +75,6 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
     Ok(match outcome? {
         Outcome::Settled { until } => Action::requeue(renewal(until, cx)),
         Outcome::Waiting | Outcome::Unexamined => Action::requeue(cx.settings.resync),
-        Outcome::Expecting => Action::requeue(cx.backoff.failed(&name(tcp)) / IMPATIENCE),
     })
 }
 

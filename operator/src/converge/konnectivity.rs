@@ -8,7 +8,6 @@ use kamaji_resources::konnectivity::{self, CHILDREN};
 use kamaji_resources::object::{Ownership, ownership};
 use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::Facts;
-use kube::Resource;
 
 use super::Pass;
 use crate::error::Error;

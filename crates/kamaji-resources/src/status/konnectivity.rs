@@ -7,18 +7,17 @@ use kamaji_api::v1alpha1::{AddonsStatus, ExternalObject, KonnectivitySpec, Konne
 use super::{Facts, Stamp, service_report};
 
 impl Stamp<'_> {
-    /// What is known of the add-ons, with the tunnel as this pass left it.
-    pub(super) fn addons(&self, known: Option<AddonsStatus>, facts: &Facts) -> Option<AddonsStatus> {
+    /// What is known of the add-ons, with the tunnel's end in the management cluster as this pass left it.
+    pub(super) fn tunnelled(&self, mut addons: AddonsStatus, facts: &Facts) -> AddonsStatus {
         // Until the Pods are what the spec says, the tunnel is as it was.
         if facts.deployment.is_none() {
-            return known;
+            return addons;
         }
-        let mut addons = known.unwrap_or_default();
         addons.konnectivity = match (&self.tenant.addons.konnectivity, addons.konnectivity.take()) {
             (Some(wish), known) => Some(self.tunnel(wish, known.unwrap_or_default(), facts.service.as_ref())),
             (None, known) => known.map(without_tunnel),
         };
-        (addons != AddonsStatus::default()).then_some(addons)
+        addons
     }
 
     fn tunnel(

@@ -1,0 +1,81 @@
+//! What the tenant's session keeps, and what it has seen.
+
+use kamaji_addons::Interior;
+use kamaji_api::Tenant;
+use kamaji_api::tenant::KubeVersion;
+use kamaji_resources::conditions::{Concern, Finding};
+use kamaji_resources::rollout::Rollout;
+use kamaji_resources::status::Facts;
+use kamaji_resources::{Credentials, Storage};
+
+use super::{Equipment, Pass};
+use crate::session::{Access, Inside, Plan, Sight};
+
+impl Pass<'_> {
+    /// The session knows what to keep; what it has seen is noted.
+    pub(super) fn look_inside(
+        &self,
+        with: &Equipment<'_>,
+        storage: &Storage,
+        credentials: &Credentials,
+        rollout: &Rollout,
+        facts: &mut Facts,
+    ) {
+        if self.tenant.is_asleep() {
+            self.cx.tenants.leave(&self.tenant.id);
+            return;
+        }
+        let Some(access) = facts
+            .service
+            .as_ref()
+            .and_then(|service| Access::of(self.tcp, self.tenant, service, credentials))
+        else {
+            return;
+        };
+        let interior = Interior {
+            // How many Pods there are, and which generation of the spec it was, changes nothing inside.
+            tenant: Tenant {
+                version: self.version_inside(rollout),
+                generation: 0,
+                replicas: 0,
+                ..self.tenant.clone()
+            },
+            endpoint: with.endpoint.clone(),
+            storage: storage.clone(),
+            authority: with.anchors.ca.certificate().pem().to_owned(),
+        };
+        let plan = Plan { access, interior };
+        let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready > 0);
+        if let Some(sight) = sight {
+            note(sight, facts);
+        }
+    }
+
+    /// What runs on the nodes must not be newer than any of the API servers.
+    fn version_inside(&self, rollout: &Rollout) -> KubeVersion {
+        let installed = self.memory.installed.as_deref().and_then(|text| KubeVersion::parse(text).ok());
+        match installed {
+            Some(installed) if !rollout.is_complete() => installed.min(self.tenant.version.clone()),
+            _ => self.tenant.version.clone(),
+        }
+    }
+}
+
+fn note(sight: Sight, facts: &mut Facts) {
+    if let Err(silence) = sight.reached {
+        facts.find(Concern::TenantReachable, Finding::fails("TenantUnreachable", silence));
+        return;
+    }
+    facts.find(Concern::TenantReachable, Finding::holds("Answers", "the API server answers"));
+    match sight.inside {
+        Inside::Unknown => {}
+        Inside::Kept => {
+            facts.inside_is_kept = true;
+            facts.find(
+                Concern::Addons,
+                Finding::holds("Kept", "everything inside the tenant is as it should be"),
+            );
+        }
+        Inside::Failing { reason, message } => facts.find(Concern::Addons, Finding::fails(reason, message)),
+    }
+}

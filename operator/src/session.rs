@@ -1,0 +1,238 @@
+//! One tenant's inside, kept as it should be for as long as the tenant lives: one task, one connection.
+//!
+//! The task greets the API server, makes sure of its administrators, lists the kinds of which something is ours, repairs what
+//! differs, removes what is left over, and then watches those kinds by our label. It keeps no object: what comes in is
+//! compared with what should be and dropped. Whatever breaks ends the visit, and the next one starts from the top.
+
+mod keeper;
+mod pace;
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kamaji_addons::kubeadm::rbac;
+use kamaji_api::labels;
+use kamaji_apply::Cluster;
+use kamaji_client::{Bounds, connect};
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use self::keeper::Keeper;
+use self::pace::Budget;
+pub(crate) use self::plan::{Access, Inside, Plan, Sight};
+use crate::backoff;
+use crate::cache::Cache;
+use crate::error::chain;
+
+/// Name under which we own fields inside tenants.
+const FIELD_MANAGER: &str = "kamaji-tenant";
+
+/// How long a tenant may take, and how much it may answer. No object in etcd is above 1.5 MiB.
+const BOUNDS: Bounds = Bounds {
+    connect: Duration::from_secs(3),
+    answer: Duration::from_secs(10),
+    silence: Duration::from_mins(2),
+    size: 4 << 20,
+};
+
+/// A tenant is not called unreachable before it was silent for so long: a new Service takes a moment to lead somewhere.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest pause between two visits.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How soon a tenant that just came up is asked again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// So many short visits in a row are no news.
+const TOLERATED: u32 = 3;
+/// A watch is renewed so often, in seconds.
+const WATCH_RENEWAL: u32 = 290;
+
+/// Why a visit ended.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The task of one tenant.
+pub(crate) struct Session {
+    /// Where the credentials are read.
+    pub(crate) secrets: Cache<Secret>,
+    /// What is to be kept; the session ends when its sender is gone.
+    pub(crate) plan: watch::Receiver<Arc<Plan>>,
+    /// What has been seen.
+    pub(crate) sight: watch::Sender<Option<Sight>>,
+    /// The tenant may have come back.
+    pub(crate) wake: Arc<Notify>,
+    /// Tells that something new has been seen.
+    pub(crate) nudge: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Session {
+    /// Keeps the tenant's inside until the plan's sender is gone.
+    pub(crate) async fn run(self) {
+        let mut plans = self.plan.clone();
+        let mut connection: Option<(Access, Client)> = None;
+        let mut failures = 0;
+        let mut heard = Instant::now();
+        loop {
+            let plan = Arc::clone(&plans.borrow_and_update());
+            let begin = Instant::now();
+            let (reached, ended) = tokio::select! {
+                end = self.visit(&plan, &mut connection) => end,
+                changed = plans.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let message = chain(ended.as_ref());
+            tracing::debug!(tenant = %plan.interior.tenant.id, message, "the visit ended");
+            if reached {
+                heard = Instant::now();
+            }
+            if heard.elapsed() >= PATIENCE {
+                self.report(&plan, Err(message), Inside::Unknown);
+            } else if reached && failures > TOLERATED {
+                self.report(&plan, Ok(()), Inside::Failing { reason: "Interrupted", message });
+            }
+            let lasted = reached && begin.elapsed() >= LONGEST_PAUSE;
+            failures = if lasted { 0 } else { failures + 1 };
+            tokio::select! {
+                () = tokio::time::sleep(backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE)) => {}
+                () = self.wake.notified() => failures = 0,
+                changed = plans.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Keeps the tenant's inside until something breaks; tells what broke, and whether the tenant had been reached.
+    async fn visit(&self, plan: &Arc<Plan>, connection: &mut Option<(Access, Client)>) -> (bool, Cause) {
+        let client = match self.connected(&plan.access, connection).await {
+            Ok(client) => client,
+            Err(cause) => return (false, cause),
+        };
+        if let Err(cause) = greet(&client).await {
+            return (false, cause);
+        }
+        self.report(plan, Ok(()), Inside::Unknown);
+        match self.keep(plan, client).await {
+            Ok(never) => match never {},
+            Err(cause) => (true, cause),
+        }
+    }
+
+    /// The connection of the last visit, if it is still the right one.
+    async fn connected(
+        &self,
+        access: &Access,
+        connection: &mut Option<(Access, Client)>,
+    ) -> Result<Client, Cause> {
+        match connection {
+            Some((known, client)) if known == access => Ok(client.clone()),
+            _ => {
+                let client = self.client(access).await?;
+                *connection = Some((access.clone(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+
+    async fn client(&self, access: &Access) -> Result<Client, Cause> {
+        let secret = self.secrets.get(&access.secret).ok_or("its administrator's Secret is missing")?;
+        let file = secret.data.as_ref().and_then(|data| data.get(&access.key));
+        let file =
+            file.ok_or_else(|| format!("there is no kubeconfig under {} in {}", access.key, access.secret))?;
+        let kubeconfig = Kubeconfig::from_yaml(std::str::from_utf8(&file.0)?)?;
+        let mut config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        config.cluster_url = format!("https://{}", access.address).parse()?;
+        config.tls_server_name = Some(access.server_name.clone());
+        Ok(connect(&config, BOUNDS)?)
+    }
+
+    async fn keep(&self, plan: &Arc<Plan>, client: Client) -> Result<std::convert::Infallible, Cause> {
+        let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), &plan.interior) {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                let message = chain(&error);
+                self.report(plan, Ok(()), Inside::Failing { reason: "ConfigurationInvalid", message });
+                // Only another plan can mend it.
+                return std::future::pending().await;
+            }
+        };
+        for resource in keeper.unwatched() {
+            for leftover in listed(&client, &resource).await? {
+                keeper.look(&resource, &leftover).await?;
+            }
+        }
+        let mut events: Events = keeper.watched().iter().map(|resource| watch(&client, resource)).collect();
+        let mut budget = Budget::new(Instant::now());
+        loop {
+            self.report(plan, Ok(()), keeper.state());
+            tokio::select! {
+                event = events.next() => {
+                    let (resource, event) = event.ok_or("the watches ended")?;
+                    tokio::time::sleep(budget.take(Instant::now())).await;
+                    keeper.note(&resource, event?).await?;
+                }
+                () = keeper.due() => keeper.mend().await?,
+            }
+        }
+    }
+
+    /// Tells what was seen, if that is news.
+    fn report(&self, plan: &Arc<Plan>, reached: Result<(), String>, inside: Inside) {
+        let seen = Sight { plan: Arc::clone(plan), reached, inside };
+        let is_news = self.sight.send_if_modified(|known| {
+            // What was known of this very plan stays known while the objects are looked at again.
+            let is_less = seen.reached.is_ok()
+                && seen.inside == Inside::Unknown
+                && known.as_ref().is_some_and(|known| known.reached.is_ok() && known.plan == seen.plan);
+            let is_news = !is_less && known.as_ref() != Some(&seen);
+            if is_news {
+                *known = Some(seen);
+            }
+            is_news
+        });
+        if is_news {
+            (self.nudge)();
+        }
+    }
+}
+
+/// The API server answers, and the group of `admin.conf` has its rights, as kubeadm's phase of the same purpose gives them.
+async fn greet(client: &Client) -> Result<(), Cause> {
+    let request = axum::http::Request::get("/readyz").body(Vec::new())?;
+    client.request_text(request).await?;
+    let cluster = Cluster::new(client.clone(), FIELD_MANAGER);
+    let desired = rbac::cluster_admins();
+    let live: Option<ClusterRoleBinding> = cluster.get_opt(None, &desired.name_any()).await?;
+    cluster.settle(&desired, live.as_ref()).await?;
+    Ok(())
+}
+
+type Event = (Arc<ApiResource>, Result<watcher::Event<DynamicObject>, watcher::Error>);
+type Events = SelectAll<BoxStream<'static, Event>>;
+
+fn ours() -> String {
+    format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE)
+}
+
+fn watch(client: &Client, resource: &Arc<ApiResource>) -> BoxStream<'static, Event> {
+    let config = watcher::Config::default().labels(&ours()).timeout(WATCH_RENEWAL);
+    let resource = Arc::clone(resource);
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource.as_ref());
+    watcher::watcher(api, config).map(move |event| (Arc::clone(&resource), event)).boxed()
+}
+
+/// Everything of this kind that carries our label.
+async fn listed(client: &Client, resource: &ApiResource) -> Result<Vec<DynamicObject>, Cause> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+    Ok(api.list(&ListParams::default().labels(&ours())).await?.items)
+}
