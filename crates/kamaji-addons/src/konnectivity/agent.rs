@@ -125,7 +125,8 @@ fn pod(interior: &Interior, spec: &KonnectivitySpec) -> PodSpec {
         service_account_name: Some(AGENT_NAME.to_owned()),
         node_selector: Some([("kubernetes.io/os".to_owned(), "linux".to_owned())].into()),
         tolerations: Some(agent.tolerations.iter().map(toleration).collect()),
-        host_network: agent.host_network.then_some(true),
+        // Said also when it is false: the Go operator's yes would stay.
+        host_network: Some(agent.host_network),
         // In the nodes' network an agent must come up before Pods have one, and cluster DNS is Pods.
         dns_policy: Some(if agent.host_network { "Default" } else { "ClusterFirst" }.to_owned()),
         security_context: Some(nobody()),
