@@ -35,6 +35,8 @@ const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
 const START_DEADLINE: Duration = Duration::from_mins(2);
 /// How often a server that starts is asked whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
+/// Loopback addresses, so that what listens on a cluster IP can be reached on this machine.
+const SERVICE_RANGES: &str = "127.96.0.0/16";
 /// How often a start is tried: a port that was free may be taken by the time a server binds it.
 const ATTEMPTS: usize = 3;
 
@@ -55,11 +57,16 @@ impl ApiServer {
     /// # Errors
     /// When a program has not been built yet (the text says how), or a server does not become ready.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Release::V1_34, SERVICE_RANGES).await
+    }
+
+    /// The same of this release, with these ranges of Service addresses, separated by commas.
+    pub async fn start_with(release: Release, service_ranges: &str) -> Result<Self> {
         let etcd = program(Program::Etcd)?;
-        let api_server = program(Program::KubeApiserver(Release::V1_34))?;
+        let api_server = program(Program::KubeApiserver(release))?;
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match launch(&etcd, &api_server).await {
+            match launch(&etcd, &api_server, service_ranges).await {
                 Ok(api) => return Ok(api),
                 Err(error) => last = Some(error),
             }
@@ -156,7 +163,7 @@ pub(crate) fn program(program: Program) -> Result<PathBuf> {
     Ok(path)
 }
 
-async fn launch(etcd: &Path, api_server: &Path) -> Result<ApiServer> {
+async fn launch(etcd: &Path, api_server: &Path, service_ranges: &str) -> Result<ApiServer> {
     let [client_port, peer_port, secure_port] = free_ports()?;
     let etcd_endpoint = format!("http://127.0.0.1:{client_port}");
     let etcd_folder = fresh_folder("etcd")?;
@@ -164,7 +171,8 @@ async fn launch(etcd: &Path, api_server: &Path) -> Result<ApiServer> {
         Process::start("etcd", etcd, &etcd_folder, &etcd_arguments(&etcd_folder, &etcd_endpoint, peer_port))?;
     let folder = fresh_folder("kube-apiserver")?;
     write_credentials(&folder, secure_port)?;
-    let arguments = api_server_arguments(&folder, &etcd_endpoint, secure_port);
+    let mut arguments = api_server_arguments(&folder, &etcd_endpoint, secure_port);
+    arguments.push(format!("--service-cluster-ip-range={service_ranges}"));
     let server = Process::start("kube-apiserver", api_server, &folder, &arguments)?;
     let kubeconfig = folder.join("admin.conf");
     let api = ApiServer { server, store, kubeconfig, etcd_endpoint, namespaces: AtomicUsize::new(0) };
@@ -215,11 +223,11 @@ fn api_server_arguments(folder: &Path, etcd_endpoint: &str, port: u16) -> Vec<St
         format!("--tls-cert-file={}", file("server.crt")),
         format!("--tls-private-key-file={}", file("server.key")),
         "--authorization-mode=RBAC".to_owned(),
+        // As in every tenant: kube-proxy asks for it.
+        "--allow-privileged=true".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", file("sa.key")),
         format!("--service-account-signing-key-file={}", file("sa.key")),
-        // Loopback addresses, so that what listens on a cluster IP can be reached on this machine.
-        "--service-cluster-ip-range=127.96.0.0/16".to_owned(),
         // Nobody here makes the service accounts that this one asks for.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         // The Service `kubernetes` needs an address that is not a loopback one.
