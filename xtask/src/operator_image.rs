@@ -10,6 +10,9 @@ use crate::{cache::Cache, command, workspace};
 const TARGET: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
+/// A table of relocations that is read at the start, and so stays in memory, takes a hundredth of its usual size.
+const COMPACT: &str = "-C link-arg=-Wl,-z,pack-relative-relocs";
+
 /// Builds the operator as one static binary and returns where it lies.
 ///
 /// Cargo's target folder for it is in the cache, so that a checkout's own builds and this one leave each other alone.
@@ -18,7 +21,7 @@ pub fn build(cache: &Cache) -> Result<PathBuf> {
     command::show(
         Command::new("cargo")
             .current_dir(workspace::root())
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("RUSTFLAGS", format!("-C target-feature=+crt-static {COMPACT}"))
             .env("CARGO_TARGET_DIR", &target)
             .args(["build", "--quiet", "--release", "--target", TARGET, "--package", "kamaji-operator"]),
     )?;

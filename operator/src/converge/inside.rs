@@ -46,9 +46,23 @@ impl Pass<'_> {
         };
         let plan = Plan { access, interior };
         let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready > 0);
-        if let Some(sight) = sight {
-            note(sight, facts);
+        match sight {
+            Some(sight) => note(sight, facts),
+            None => self.recall(facts),
         }
+    }
+
+    /// Until the session has seen anything, what was known of the tenant stays known.
+    fn recall(&self, facts: &mut Facts) {
+        let known = self.tcp.status.iter().flat_map(|status| &status.conditions);
+        let Some(known) = known.into_iter().find(|known| known.type_ == Concern::TenantReachable.as_str())
+        else {
+            return;
+        };
+        facts.find(
+            Concern::TenantReachable,
+            if known.status == "True" { answers() } else { silent(known.message.clone()) },
+        );
     }
 
     /// What runs on the nodes must not be newer than any of the API servers.
@@ -62,11 +76,11 @@ impl Pass<'_> {
 }
 
 fn note(sight: Sight, facts: &mut Facts) {
-    if let Err(silence) = sight.reached {
-        facts.find(Concern::TenantReachable, Finding::fails("TenantUnreachable", silence));
+    if let Err(why) = sight.reached {
+        facts.find(Concern::TenantReachable, silent(why));
         return;
     }
-    facts.find(Concern::TenantReachable, Finding::holds("Answers", "the API server answers"));
+    facts.find(Concern::TenantReachable, answers());
     match sight.inside {
         Inside::Unknown => {}
         Inside::Kept => {
@@ -78,4 +92,12 @@ fn note(sight: Sight, facts: &mut Facts) {
         }
         Inside::Failing { reason, message } => facts.find(Concern::Addons, Finding::fails(reason, message)),
     }
+}
+
+fn answers() -> Finding {
+    Finding::holds("Answers", "the API server answers")
+}
+
+fn silent(why: String) -> Finding {
+    Finding::fails("TenantUnreachable", why)
 }
