@@ -17,6 +17,8 @@ const FIRST_V1BETA4: u64 = 31;
 /// What v1beta4 has and v1beta3 has not, of what we say.
 const YOUNG_FIELDS: [&str; 3] =
     ["encryptionAlgorithm", "certificateValidityPeriod", "caCertificateValidityPeriod"];
+/// First minor whose kubeadm tells where etcd serves its health apart from where it serves its data.
+const FIRST_HTTP_ENDPOINTS: u64 = 35;
 
 /// The ConfigMap `kubeadm-config` in `kube-system`, and the right of nodes and of tokens to read it.
 pub fn objects(interior: &Interior) -> Result<Vec<Object>, Error> {
@@ -42,6 +44,10 @@ fn as_known_by(version: &KubeVersion, mut configuration: Value) -> Value {
     if let Some(fields) = configuration.as_object_mut().filter(|_| version.minor() < FIRST_V1BETA4) {
         fields.insert("apiVersion".to_owned(), "kubeadm.k8s.io/v1beta3".into());
         fields.retain(|name, _| !YOUNG_FIELDS.contains(&name.as_str()));
+    }
+    if version.minor() >= FIRST_HTTP_ENDPOINTS {
+        let etcd = &mut configuration["etcd"]["external"];
+        etcd["httpEndpoints"] = etcd["endpoints"].clone();
     }
     configuration
 }

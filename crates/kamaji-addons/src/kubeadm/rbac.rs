@@ -72,7 +72,7 @@ pub(super) fn user(name: &str) -> Subject {
 }
 
 fn subject(kind: &str, name: &str) -> Subject {
-    // The server fills in the group, and the subjects are one value to it: unsaid, they would differ for ever.
+    // The server would fill in the group: what is said is what is there, to whoever compares.
     Subject { api_group: Some(api_group()), kind: kind.to_owned(), name: name.to_owned(), namespace: None }
 }
 
