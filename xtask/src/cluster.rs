@@ -11,6 +11,7 @@ mod runtime;
 mod start;
 mod state;
 mod stop;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -105,13 +106,14 @@ pub fn load_image(cache: &Cache, archive: &Path) -> Result<()> {
         is_running(&State::read(&layout)?, "containerd"),
         "the local cluster is not running; start it with `cargo xtask cluster up`"
     );
-    print!("{}", runtime::import(&layout, archive)?);
+    print!("{}", runtime::import(&layout.containerd_socket(), archive)?);
     Ok(())
 }
 
 /// Makes this archive's image the one that the cluster runs under its name; returns whether it was not yet.
 pub fn ensure_image(cache: &Cache, archive: &images::Archive) -> Result<bool> {
-    Ok(!runtime::import_missing(&Layout::of(cache), std::slice::from_ref(archive))?.is_empty())
+    let socket = Layout::of(cache).containerd_socket();
+    Ok(!runtime::import_missing(&socket, std::slice::from_ref(archive))?.is_empty())
 }
 
 fn is_running(state: &State, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The container images: which, made from which programs, and their archives in the cache.
 
 mod archive;
+mod kube_proxy;
 mod pause;
 
 use std::{
@@ -17,7 +18,7 @@ pub use archive::{Entry, Image};
 use crate::{
     cache::{Cache, write_atomically},
     packages,
-    programs::{Program, Release},
+    programs::{Program, Release, stand_in},
     workspace,
 };
 
@@ -50,8 +51,32 @@ pub fn upstream_programs(releases: &[Release]) -> Vec<Program> {
 pub fn upstream(cache: &Cache, releases: &[Release]) -> Result<Vec<Image>> {
     let programs = releases.iter().flat_map(|release| control_planes(*release));
     let mut images: Vec<Image> = programs.map(|program| control_plane(cache, program)).collect();
-    images.extend([coredns(cache), etcd(cache), pause::image(cache)?, busybox()?]);
+    images.extend([
+        coredns(cache, Program::CoreDns.version()),
+        etcd(cache),
+        pause::image(cache)?,
+        busybox()?,
+    ]);
+    for release in releases {
+        images.push(konnectivity(cache, *release, "proxy-server")?);
+    }
     Ok(images)
+}
+
+/// The programs that the images of [`worker`] are made of.
+pub fn worker_programs(release: Release) -> Vec<Program> {
+    vec![Program::KubeProxy(release), Program::CoreDns]
+}
+
+/// The images that a tenant's worker runs; the programs must have been built.
+pub fn worker(cache: &Cache, release: Release) -> Result<Vec<Image>> {
+    Ok(vec![
+        kube_proxy::image(cache, release)?,
+        coredns(cache, coredns_version(release)),
+        konnectivity(cache, release, "proxy-agent")?,
+        pause::image(cache)?,
+        busybox()?,
+    ])
 }
 
 fn control_planes(release: Release) -> [Program; 3] {
@@ -149,12 +174,33 @@ fn control_plane(cache: &Cache, program: Program) -> Image {
     }
 }
 
-fn coredns(cache: &Cache) -> Image {
+/// The version that tenants of a release run. The program is the same one: what is tested is ours, not `CoreDNS`.
+const fn coredns_version(release: Release) -> &'static str {
+    match release {
+        Release::V1_33 => "v1.12.0",
+        Release::V1_34 => "v1.12.1",
+        Release::V1_35 => "v1.13.1",
+        Release::V1_36 => "v1.14.2",
+    }
+}
+
+/// One of the two ends of the tunnel to the workers, in the version that tenants of this release get.
+fn konnectivity(cache: &Cache, release: Release, name: &str) -> Result<Image> {
+    let path = format!("/{name}");
+    Ok(Image {
+        entries: vec![Entry::program(&stand_in::ensure(cache)?, &path)],
+        entrypoint: vec![path],
+        user: NONROOT.to_owned(),
+        ..Image::named(format!("registry.k8s.io/kas-network-proxy/{name}:v0.{}.0", release.minor()))
+    })
+}
+
+fn coredns(cache: &Cache, version: &str) -> Image {
     // Root, because the file has no capabilities of its own and port 53 needs NET_BIND_SERVICE.
     Image {
         entries: vec![Entry::program(&Program::CoreDns.path_in(cache), "/coredns")],
         entrypoint: vec!["/coredns".to_owned()],
-        ..Image::named(format!("registry.k8s.io/coredns/coredns:{}", Program::CoreDns.version()))
+        ..Image::named(format!("registry.k8s.io/coredns/coredns:{version}"))
     }
 }
 
@@ -231,6 +277,11 @@ mod tests {
             ["registry.k8s.io/kube-scheduler:v1.34.4", "registry.k8s.io/kube-scheduler:v1.35.4"]
         );
         assert_eq!(etcd(&cache).name, "registry.k8s.io/etcd:3.6.16-0");
-        assert_eq!(coredns(&cache).name, "registry.k8s.io/coredns/coredns:v1.12.1");
+        let names: Vec<String> =
+            Release::ALL.map(|release| coredns(&cache, coredns_version(release)).name).to_vec();
+        assert_eq!(
+            names,
+            ["registry.k8s.io/coredns/coredns:v1.12.1", "registry.k8s.io/coredns/coredns:v1.13.1"]
+        );
     }
 }

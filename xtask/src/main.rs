@@ -9,7 +9,8 @@ use xtask::{
     bench,
     cache::Cache,
     checks::{self, Extent},
-    cluster, generate,
+    cluster::{self, worker},
+    generate,
     programs::{self, Release},
     progress::Progress,
     quickstart,
@@ -66,6 +67,36 @@ enum ClusterTask {
         /// The archive.
         file: PathBuf,
     },
+    /// Machines that join tenants.
+    #[command(subcommand)]
+    Worker(WorkerTask),
+}
+
+#[derive(Subcommand)]
+enum WorkerTask {
+    /// Makes a machine, runs this `kubeadm join` command on it, and waits until its Node is Ready.
+    Add {
+        /// What it is called, here and in the tenant.
+        name: String,
+        /// The command to join with, after `--`, as `kamaji join-command` prints it.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Ends a machine and leaves nothing of it; delete its Node in the tenant, too.
+    Remove {
+        /// What it is called.
+        name: String,
+    },
+    /// Says which there are.
+    List,
+    /// Runs a command on a machine.
+    Exec {
+        /// What the machine is called.
+        name: String,
+        /// The command, after `--`.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -120,5 +151,20 @@ fn run_cluster_task(cache: &Cache, task: ClusterTask) -> Result<()> {
         ClusterTask::Down => cluster::down(cache, &progress),
         ClusterTask::Status => cluster::status(cache),
         ClusterTask::LoadImage { file } => cluster::load_image(cache, &file),
+        ClusterTask::Worker(task) => run_worker_task(cache, &progress, task),
+    }
+}
+
+fn run_worker_task(cache: &Cache, progress: &Progress, task: WorkerTask) -> Result<()> {
+    match task {
+        WorkerTask::Add { name, command } => worker::add(cache, progress, &name, &command),
+        WorkerTask::Remove { name } => progress.step("ending the worker", || worker::remove(cache, &name)),
+        WorkerTask::List => {
+            for worker in worker::list(cache)? {
+                println!("{worker}");
+            }
+            Ok(())
+        }
+        WorkerTask::Exec { name, command } => worker::execute(cache, &name, &command),
     }
 }

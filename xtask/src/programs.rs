@@ -1,17 +1,19 @@
 //! The upstream programs: which, from which Go module, and where their built files lie.
 
 mod build;
+pub mod stand_in;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 pub use build::ensure;
 
 use crate::cache::Cache;
 
 /// A Kubernetes release that we build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Release {
     /// 1.33, of which only kubeadm is built.
     V1_33,
@@ -34,6 +36,16 @@ impl Release {
             Self::V1_34 => "v1.34.4",
             Self::V1_35 => "v1.35.4",
             Self::V1_36 => "v1.36.3",
+        }
+    }
+
+    /// The minor version, as in 34.
+    pub const fn minor(self) -> u32 {
+        match self {
+            Self::V1_33 => 33,
+            Self::V1_34 => 34,
+            Self::V1_35 => 35,
+            Self::V1_36 => 36,
         }
     }
 

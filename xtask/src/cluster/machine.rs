@@ -32,11 +32,15 @@ const TOUCHED_SETTINGS: &[&str] = &[
     "kernel/keys/root_maxbytes",
     "net/ipv4/conf/all/route_localnet",
     "net/bridge/bridge-nf-call-iptables",
+    // For workers, whose kube-proxy cannot.
+    "net/netfilter/nf_conntrack_max",
 ];
 
 /// Folders outside our own that some program makes without asking.
 const TOUCHED_PATHS: &[&str] = &[
     "/etc/cni",
+    "/etc/kubernetes",
+    "/lib/modules",
     "/opt/cni",
     "/opt/containerd",
     "/run/containerd",
@@ -45,6 +49,7 @@ const TOUCHED_PATHS: &[&str] = &[
     "/run/xtables.lock",
     "/usr/libexec/kubernetes",
     "/var/lib/cni",
+    "/var/lib/containerd",
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
@@ -124,6 +129,12 @@ pub(super) fn pod_groups() -> Result<Vec<PathBuf>> {
         .map(|mount| mount.point.join("kubepods"))
         .filter(|group| group.is_dir());
     Ok(groups.collect())
+}
+
+/// The hierarchies of control groups of version 1, of which there are none where only version 2 is used.
+pub(super) fn hierarchies() -> Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    Ok(mounts(&text).filter(|mount| mount.kind == "cgroup").map(|mount| mount.point).collect())
 }
 
 /// The processes in a control group and in those below it.

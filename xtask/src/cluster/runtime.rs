@@ -4,34 +4,33 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::layout::Layout;
 use crate::{command, images::Archive, packages};
 
-/// Whether containerd answers.
-pub(super) fn answers(layout: &Layout) -> bool {
-    command::succeeds(ctr(layout).arg("version"))
+/// Whether the containerd with this socket answers.
+pub(super) fn answers(socket: &Path) -> bool {
+    command::succeeds(ctr(socket).arg("version"))
 }
 
 /// Imports those archives whose very content is not there yet, and returns the names of the imported images.
-pub(super) fn import_missing(layout: &Layout, archives: &[Archive]) -> Result<Vec<String>> {
-    let present = digests(&command::output(ctr(layout).args(["images", "list"]))?);
+pub(super) fn import_missing(socket: &Path, archives: &[Archive]) -> Result<Vec<String>> {
+    let present = digests(&command::output(ctr(socket).args(["images", "list"]))?);
     let missing = archives.iter().filter(|archive| present.get(&archive.name) != Some(&archive.digest));
     missing
         .map(|archive| {
-            import(layout, &archive.path)?;
+            import(socket, &archive.path)?;
             Ok(archive.name.clone())
         })
         .collect()
 }
 
 /// Imports an OCI or Docker archive and returns what containerd said of it.
-pub(super) fn import(layout: &Layout, archive: &Path) -> Result<String> {
-    command::output(ctr(layout).args(["images", "import", "--digests=false"]).arg(archive))
+pub(super) fn import(socket: &Path, archive: &Path) -> Result<String> {
+    command::output(ctr(socket).args(["images", "import", "--digests=false"]).arg(archive))
 }
 
-fn ctr(layout: &Layout) -> Command {
+fn ctr(socket: &Path) -> Command {
     let mut command = Command::new(packages::program("ctr"));
-    command.arg("--address").arg(layout.containerd_socket()).args(["--namespace", "k8s.io"]);
+    command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]);
     command
 }
 

@@ -78,13 +78,13 @@ impl Start<'_> {
         self.ensure_running(&daemons::etcd(self.cache, &self.layout))?;
         self.ensure_running(&daemons::containerd(&self.layout))?;
         self.wait_for("etcd's health", || http_ok(ETCD_HEALTH, "/health"))?;
-        self.wait_for("containerd's answer", || runtime::answers(&self.layout))
+        self.wait_for("containerd's answer", || runtime::answers(&self.layout.containerd_socket()))
     }
 
     fn images_and_api_server(&mut self, archives: &[images::Archive]) -> Result<()> {
         self.ensure_running(&daemons::kube_apiserver(self.cache, &self.layout))?;
         thread::scope(|scope| {
-            let import = scope.spawn(|| runtime::import_missing(&self.layout, archives));
+            let import = scope.spawn(|| runtime::import_missing(&self.layout.containerd_socket(), archives));
             self.wait_for("the API server to be ready", || is_api_ready(&self.kubectl))?;
             import.join().expect("importing returns its errors instead of panicking").map(drop)
         })

@@ -10,6 +10,7 @@ use super::{
     machine,
     process::{self, Ending},
     state::State,
+    worker,
 };
 use crate::{cache::Cache, progress::Progress, wait};
 
@@ -24,6 +25,7 @@ pub fn down(cache: &Cache, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let state = State::read(&layout)?;
+    progress.step("ending the workers", || worker::remove_all(cache, &layout))?;
     progress.step("ending the programs", || end_programs(&state))?;
     progress.step("ending the Pods", || end_pods(&layout, &state))?;
     progress.step("restoring the machine", || {

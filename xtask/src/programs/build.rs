@@ -57,7 +57,8 @@ fn missing(cache: &Cache, wanted: &[Program]) -> Vec<Program> {
     programs
 }
 
-fn require_go() -> Result<()> {
+/// Fails when there is no Go to build with.
+pub(super) fn require_go() -> Result<()> {
     if command::succeeds(Command::new("go").arg("version")) {
         return Ok(());
     }
@@ -69,32 +70,27 @@ fn require_go() -> Result<()> {
 fn build(cache: &Cache, recipe: &Recipe, programs: &[Program]) -> Result<()> {
     let unfinished = cache.programs().join(format!("unfinished-{}", std::process::id()));
     fs::create_dir_all(&unfinished).with_context(|| format!("making the folder {}", unfinished.display()))?;
-    let result = go_build(&unfinished, recipe, programs)
+    let folder = workspace::path("e2e/programs").join(recipe.folder);
+    let packages: Vec<String> = programs.iter().map(|program| program.package()).collect();
+    let result = go_build(&unfinished, &folder, &recipe.link_flags, &packages)
         .and_then(|()| programs.iter().try_for_each(|program| place(cache, &unfinished, *program)));
     fs::remove_dir_all(&unfinished)
         .with_context(|| format!("removing the folder {}", unfinished.display()))?;
     result
 }
 
-fn go_build(into: &Path, recipe: &Recipe, programs: &[Program]) -> Result<()> {
+/// Builds these packages of the Go module in `folder` as static programs.
+pub(super) fn go_build(into: &Path, folder: &Path, link_flags: &str, packages: &[String]) -> Result<()> {
     command::output(
         Command::new("go")
-            .current_dir(workspace::path("e2e/programs").join(recipe.folder))
+            .current_dir(folder)
             .env("CGO_ENABLED", "0")
             // A go.work above the checkout or flags of the user must not change what we build.
             .env("GOWORK", "off")
             .env_remove("GOFLAGS")
-            .args([
-                "build",
-                "-mod=readonly",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-                &recipe.link_flags,
-                "-o",
-            ])
+            .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", link_flags, "-o"])
             .arg(into)
-            .args(programs.iter().map(|program| program.package())),
+            .args(packages),
     )
     .map(drop)
 }
