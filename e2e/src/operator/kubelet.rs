@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Container, PodSpec, Secret, Service, Volume},
+    core::v1::{ConfigMap, Container, PodSpec, Secret, Service, Volume},
 };
 use kube::{
     Api,
@@ -24,6 +24,14 @@ use crate::api_server::{self, process::Process};
 #[derive(Debug)]
 pub struct TenantApiServer {
     _process: Process,
+    folder: PathBuf,
+}
+
+impl TenantApiServer {
+    /// Where the volume of this name stands in for what the container mounts.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
 }
 
 /// Starts what the Deployment of this tenant says of its API server.
@@ -35,14 +43,18 @@ pub async fn run_api_server(lane: &Lane, tenant: &str) -> Result<TenantApiServer
     let container = pod.containers.iter().find(|container| container.name == "kube-apiserver");
     let container = container.context("the Pod has an API server")?;
     let folder = api_server::fresh_folder("tenant-api-server")?;
-    let secrets = lane.objects::<Secret>();
-    write_volumes(&folder, &pod, &secrets).await?;
-    let mut arguments = rewritten(container, &folder);
+    write_volumes(&folder, &pod, &lane.objects()).await?;
+    let mounted = Mounted::of(container, &folder);
+    write_config_maps(&mounted, &pod, &lane.objects()).await?;
+    make_scratch(&folder, &pod)?;
+    let mut arguments: Vec<String> =
+        container.args.iter().flatten().map(|argument| mounted.rewritten(argument)).collect();
     arguments.push(format!("--bind-address={address}"));
     // An advertised address must not be a loopback one; nothing here uses it.
     arguments.push("--endpoint-reconciler-type=none".to_owned());
     let program = api_server::program(Program::KubeApiserver(Release::V1_34))?;
-    Ok(TenantApiServer { _process: Process::start("kube-apiserver", &program, &folder, &arguments)? })
+    let process = Process::start("kube-apiserver", &program, &folder, &arguments)?;
+    Ok(TenantApiServer { _process: process, folder })
 }
 
 /// The Deployment's status says that all its Pods are ready and of its newest generation.
@@ -72,6 +84,25 @@ async fn write_volumes(folder: &Path, pod: &PodSpec, secrets: &Api<Secret>) -> R
     Ok(())
 }
 
+async fn write_config_maps(mounted: &Mounted, pod: &PodSpec, config_maps: &Api<ConfigMap>) -> Result<()> {
+    for volume in pod.volumes.iter().flatten() {
+        let Some(source) = &volume.config_map else { continue };
+        let folder = mounted.folder.join(&volume.name);
+        fs::create_dir_all(&folder)?;
+        for (key, text) in config_maps.get(&source.name).await?.data.unwrap_or_default() {
+            fs::write(folder.join(key), mounted.rewritten(&text))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_scratch(folder: &Path, pod: &PodSpec) -> Result<()> {
+    for volume in pod.volumes.iter().flatten().filter(|volume| volume.empty_dir.is_some()) {
+        fs::create_dir_all(folder.join(&volume.name))?;
+    }
+    Ok(())
+}
+
 type Items = Vec<(String, String)>;
 
 /// The Secrets of a projected volume, and which key goes to which file.
@@ -86,18 +117,27 @@ fn sources(volume: &Volume) -> Vec<(String, Items)> {
         .collect()
 }
 
-/// The container's arguments, with our folders in place of those it mounts.
-fn rewritten(container: &Container, folder: &Path) -> Vec<String> {
-    let mounts: Vec<(String, PathBuf)> = container
-        .volume_mounts
-        .iter()
-        .flatten()
-        .map(|mount| (mount.mount_path.clone(), folder.join(&mount.name)))
-        .collect();
-    let rewrite = |argument: &String| {
-        mounts
+/// Where the container's mounts are on this machine.
+struct Mounted {
+    folder: PathBuf,
+    mounts: Vec<(String, PathBuf)>,
+}
+
+impl Mounted {
+    fn of(container: &Container, folder: &Path) -> Self {
+        let mounts = container
+            .volume_mounts
             .iter()
-            .fold(argument.clone(), |text, (path, real)| text.replace(path, &real.display().to_string()))
-    };
-    container.args.iter().flatten().map(rewrite).collect()
+            .flatten()
+            .map(|mount| (mount.mount_path.clone(), folder.join(&mount.name)))
+            .collect();
+        Self { folder: folder.to_owned(), mounts }
+    }
+
+    /// The text, with our folders in place of those that the container mounts.
+    fn rewritten(&self, text: &str) -> String {
+        self.mounts
+            .iter()
+            .fold(text.to_owned(), |text, (path, real)| text.replace(path, &real.display().to_string()))
+    }
 }
