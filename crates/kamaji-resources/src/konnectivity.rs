@@ -11,7 +11,7 @@ use kamaji_api::{Child, TenantId, labels};
 
 use crate::{checksum, object};
 
-/// The server's user in the tenant. Agents show tokens that are made out to it.
+/// The server's user in the tenant, and the name of its binding there. Agents show tokens that are made out to it.
 pub const SERVER_USER: &str = "system:konnectivity-server";
 /// Namespace of the agents in the tenant.
 pub const AGENT_NAMESPACE: &str = "kube-system";

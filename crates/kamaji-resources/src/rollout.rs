@@ -46,3 +46,22 @@ impl Rollout {
         self.total == 0 || (self.observed && self.total == self.updated)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_pods_read_may_go_when_none_of_them_is_left_ready_or_not() {
+        let rollout = |observed, total, updated| Rollout { observed, total, updated, ..Rollout::default() };
+        let table = [
+            (rollout(true, 2, 2), true),
+            (rollout(true, 2, 1), false),
+            (rollout(false, 2, 2), false),
+            (rollout(false, 0, 0), true),
+        ];
+        for (rollout, expected) in table {
+            assert_eq!(rollout.has_replaced_all(), expected, "{rollout:?}");
+        }
+    }
+}

@@ -79,7 +79,7 @@ fn container(tenant: &Tenant, server: &KonnectivityServerSpec) -> Container {
     };
     let component = Component {
         name: NAME,
-        image: &image(&server.image, &server.version, &tenant.version),
+        image: &server_image(tenant, server),
         // Its own readiness waits for an agent, and an agent reaches it only after the Pod is ready.
         health: Health { scheme: "HTTP", port: HEALTH_PORT, live: "/healthz", ready: "/healthz" },
         arguments: compose(&[(Winner::Kamaji, managed(tenant, server))], wish.arguments),
@@ -99,6 +99,13 @@ fn container(tenant: &Tenant, server: &KonnectivityServerSpec) -> Container {
         ]),
         ..component.container(&wish, None)
     }
+}
+
+/// An image that is left empty is the usual one.
+fn server_image(tenant: &Tenant, server: &KonnectivityServerSpec) -> String {
+    let usual = KonnectivityServerSpec::default().image;
+    let name = if server.image.is_empty() { &usual } else { &server.image };
+    image(name, &server.version, &tenant.version)
 }
 
 fn managed(tenant: &Tenant, server: &KonnectivityServerSpec) -> Flags {

@@ -2,17 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kamaji_api::v1alpha1::{
-    AddonImage, AddonStatus, AddonsStatus, ExternalObject, KonnectivityAgentStatus, KonnectivitySpec, KonnectivityStatus,
+    AddonImage, AddonStatus, AddonsStatus, ExternalObject, KonnectivityAgentStatus, KonnectivitySpec,
+    KonnectivityStatus,
 };
 
 use super::{Facts, Stamp};
-
-/// Where the add-ons live.
-const NAMESPACE: &str = "kube-system";
-/// Name of the agents and of their ServiceAccount.
-const AGENT: &str = "konnectivity-agent";
-/// Name of the binding of the tunnel's server.
-const SERVER_BINDING: &str = "system:konnectivity-server";
+use crate::konnectivity::{AGENT_NAME, AGENT_NAMESPACE, SERVER_USER};
 
 impl Stamp<'_> {
     /// What is known of the add-ons after this pass.
@@ -45,13 +40,13 @@ impl Stamp<'_> {
             return KonnectivityStatus { sa: None, cluster_role_binding: None, agent: None, ..known };
         };
         KonnectivityStatus {
-            sa: self.external(AGENT, Some(NAMESPACE), known.sa),
-            cluster_role_binding: self.external(SERVER_BINDING, None, known.cluster_role_binding),
+            sa: self.external(AGENT_NAME, Some(AGENT_NAMESPACE), known.sa),
+            cluster_role_binding: self.external(SERVER_USER, None, known.cluster_role_binding),
             agent: match known.agent {
                 Some(agent) if agent.mode == Some(wanted.agent.mode) => Some(agent),
                 _ => Some(KonnectivityAgentStatus {
-                    name: Some(AGENT.to_owned()),
-                    namespace: Some(NAMESPACE.to_owned()),
+                    name: Some(AGENT_NAME.to_owned()),
+                    namespace: Some(AGENT_NAMESPACE.to_owned()),
                     last_update: Some(Time(self.now)),
                     mode: Some(wanted.agent.mode),
                 }),
@@ -87,19 +82,20 @@ mod tests {
 
     use super::*;
 
-    const ON: Option<AddonImage> = Some(AddonImage { image_repository: String::new(), image_tag: String::new() });
+    const ON: Option<AddonImage> =
+        Some(AddonImage { image_repository: String::new(), image_tag: String::new() });
     const OFF: Option<AddonImage> = None;
 
-    fn before(known: &Option<AddonsStatus>, wish: Option<AddonImage>) -> Option<AddonsStatus> {
+    fn before(known: Option<&AddonsStatus>, wish: Option<AddonImage>) -> Option<AddonsStatus> {
         pass(known, wish, 0, &Facts::default())
     }
 
-    fn after(known: &Option<AddonsStatus>, wish: Option<AddonImage>, second: i64) -> Option<AddonsStatus> {
+    fn after(known: Option<&AddonsStatus>, wish: Option<AddonImage>, second: i64) -> Option<AddonsStatus> {
         pass(known, wish, second, &Facts { inside_is_kept: true, ..Facts::default() })
     }
 
     fn pass(
-        known: &Option<AddonsStatus>,
+        known: Option<&AddonsStatus>,
         wish: Option<AddonImage>,
         second: i64,
         facts: &Facts,
@@ -108,17 +104,17 @@ mod tests {
         tenant.addons.core_dns = wish;
         let now = Timestamp::from_second(second).unwrap();
         let stamp = Stamp { tenant: &tenant, checksums: &BTreeMap::new(), now };
-        stamp.addons(known.clone(), facts)
+        stamp.addons(known.cloned(), facts)
     }
 
     #[test]
     fn an_addon_is_enabled_once_it_is_there_and_until_it_is_gone() {
-        assert_eq!(after(&None, OFF, 1), None);
-        assert_eq!(before(&None, ON), None);
-        let on = after(&None, ON, 2);
+        assert_eq!(after(None, OFF, 1), None);
+        assert_eq!(before(None, ON), None);
+        let on = after(None, ON, 2);
         assert!(on.clone().unwrap().core_dns.unwrap().enabled);
-        assert_eq!(after(&on, ON, 3), on, "the time moves only with the state");
-        assert_eq!(before(&on, OFF), on);
-        assert!(!after(&on, OFF, 5).unwrap().core_dns.unwrap().enabled);
+        assert_eq!(after(on.as_ref(), ON, 3), on, "the time moves only with the state");
+        assert_eq!(before(on.as_ref(), OFF), on);
+        assert!(!after(on.as_ref(), OFF, 5).unwrap().core_dns.unwrap().enabled);
     }
 }

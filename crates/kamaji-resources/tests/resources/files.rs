@@ -94,7 +94,7 @@ const TUNNEL: &[(&str, &str, &str, &str)] = &[
 
 type Row = (String, String, String, String);
 
-/// The files out of Secrets, and out of ConfigMaps of ours, that every container of this Pod sees.
+/// The files out of Secrets and configurations of ours that every container of this Pod sees.
 fn files(pod: &PodSpec) -> BTreeSet<Row> {
     let mut rows = BTreeSet::new();
     for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {

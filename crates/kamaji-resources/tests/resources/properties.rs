@@ -135,7 +135,7 @@ fn a_threshold_longer_than_a_life_does_not_renew_without_end() {
 
 /// What a pass may have seen.
 fn facts() -> impl Strategy<Value = Facts> {
-    let findings = subsequence(Concern::ALL.to_vec(), 0..=Concern::ALL.len())
+    let findings = subsequence(Concern::VITAL.to_vec(), 0..=Concern::VITAL.len())
         .prop_flat_map(|concerns| (Just(concerns.clone()), vec(any::<bool>(), concerns.len())))
         .prop_map(|(concerns, holds)| {
             let finding =

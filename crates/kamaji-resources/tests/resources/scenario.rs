@@ -170,7 +170,7 @@ fn within(name: &'static str, spec: Value) -> Scenario {
 }
 
 pub(crate) fn all() -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         within("minimal", json!({})),
         within("everything", everything()),
         Scenario {
@@ -220,12 +220,19 @@ pub(crate) fn all() -> Vec<Scenario> {
         within("asleep", json!({ "controlPlane": { "deployment": { "replicas": 0 } } })),
         within("chosen_account", json!({ "dataStoreSchema": "blue_data", "dataStoreUsername": "blue-user" })),
         within("write_limited", json!({ "writePermissions": { "blockCreation": true } })),
+    ];
+    all.extend(with_konnectivity());
+    all
+}
+
+fn with_konnectivity() -> Vec<Scenario> {
+    vec![
         within("konnectivity", json!({ "addons": { "konnectivity": {} } })),
         within("konnectivity_everything", konnectivity_everything()),
         Scenario {
             name: "konnectivity_node_port",
             spec: json!({
-                "addons": { "konnectivity": { "server": { "port": 30132 } } },
+                "addons": { "konnectivity": { "server": { "port": 30132, "image": "" } } },
                 "controlPlane": { "service": { "serviceType": "NodePort" } },
                 "networkProfile": { "address": "192.0.2.7", "port": 30443 },
             }),
