@@ -77,6 +77,25 @@ fn every_field_comes_with_its_minor() {
 }
 
 #[test]
+fn the_cluster_is_described_in_the_words_of_its_minor() {
+    let text = |version| {
+        let objects = kubeadm::objects(&interior(version, &json!({}))).unwrap();
+        named(&objects, "kubeadm-config")["data"]["ClusterConfiguration"].as_str().unwrap().to_owned()
+    };
+    for (version, api, has_http_endpoints) in [
+        ("v1.30.14", "v1beta3", false),
+        ("v1.31.0", "v1beta4", false),
+        ("v1.34.4", "v1beta4", false),
+        ("v1.35.0", "v1beta4", true),
+    ] {
+        let text = text(version);
+        assert!(text.contains(&format!("apiVersion: kubeadm.k8s.io/{api}\n")), "{text}");
+        assert_eq!(text.contains("encryptionAlgorithm"), api == "v1beta4", "{text}");
+        assert_eq!(text.contains("httpEndpoints"), has_http_endpoints, "{text}");
+    }
+}
+
+#[test]
 fn what_the_tenant_says_reaches_its_kubelets() {
     let spec = json!({
         "/networkProfile": {
