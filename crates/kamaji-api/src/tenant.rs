@@ -110,6 +110,7 @@ impl Tenant {
         let id = TenantId::of(tcp);
         check_name(&id.name, &mut complaints);
         check_ports(spec.network_profile.port, &spec.control_plane.service.additional_ports, &mut complaints);
+        check_tunnel_port(tcp, &mut complaints);
         let version =
             complaints.take("spec.kubernetes.version", KubeVersion::parse(&spec.kubernetes.version));
         let network = Network::resolve(&spec.network_profile, &mut complaints);
@@ -182,6 +183,33 @@ fn check_ports(port: i32, additional: &[AdditionalPort], complaints: &mut Compla
     }
 }
 
+/// Ports that other programs in the Pod listen on: the tunnel's own for administrators and health, kube-controller-manager's
+/// and kube-scheduler's.
+const PORTS_IN_POD: [i32; 4] = [8133, 8134, 10257, 10259];
+
+/// The tunnel shares the Pod with the API server, and the Service with whatever else it offers.
+fn check_tunnel_port(tcp: &TenantControlPlane, complaints: &mut Complaints) {
+    let Some(tunnel) = &tcp.spec.addons.konnectivity else { return };
+    let (port, api_server) = (tunnel.server.port, tcp.spec.network_profile.port);
+    let additional = &tcp.spec.control_plane.service.additional_ports;
+    let is_additional = additional.iter().any(|extra| extra.port == port && extra.protocol.as_str() == "TCP");
+    let field = "spec.addons.konnectivity.server.port";
+    if !(1..=65535).contains(&port) {
+        complaints.add(field, format!("{port} is not a port: use 1 to 65535"));
+    } else if port == api_server || PORTS_IN_POD.contains(&port) {
+        complaints.add(field, format!("{port} is taken by another program in the Pod: choose another"));
+    } else if is_additional {
+        complaints
+            .add(field, format!("{port} is taken by an additional port of the Service: choose another"));
+    }
+    if [8133, 8134].contains(&api_server) {
+        complaints.add(
+            "spec.networkProfile.port",
+            format!("{api_server} is taken by konnectivity in the Pod: choose another"),
+        );
+    }
+}
+
 fn replicas(deployment: &DeploymentSpec) -> Result<i32, String> {
     match deployment.replicas.unwrap_or(2) {
         wanted @ 0.. => Ok(wanted),
@@ -247,5 +275,27 @@ mod tests {
             .unwrap();
         });
         assert!(text.contains("kube-apiserver is taken") && text.contains("70000 is not a port"), "{text}");
+    }
+
+    #[test]
+    fn the_tunnel_has_a_port_of_its_own() {
+        let complaints = |port: i32| {
+            complaints_of(|tcp| {
+                tcp.spec.data_store = None;
+                tcp.spec.control_plane.service.additional_ports = serde_json::from_value(serde_json::json!([
+                    { "name": "web", "port": 8080, "targetPort": 80 },
+                    { "name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP" },
+                ]))
+                .unwrap();
+                let tunnel = tcp.spec.addons.konnectivity.get_or_insert_default();
+                tunnel.server.port = port;
+            })
+        };
+        for bad in [0, -1, 65536, 6443, 8080, 8133, 8134, 10257, 10259] {
+            assert!(complaints(bad).contains("spec.addons.konnectivity.server.port"), "{bad}");
+        }
+        for good in [8132, 443, 53] {
+            assert!(!complaints(good).contains("konnectivity"), "{good}");
+        }
     }
 }
