@@ -1,7 +1,7 @@
 //! A tenant's claim on its place in a datastore: written down before anything is made there.
 
 use kamaji_api::labels;
-use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
+use kamaji_datastore::account::{Account, Owner, Schema, Seal, Standing, User};
 use kamaji_resources::status::{self, Facts};
 use kamaji_resources::{Claim, Memory};
 
@@ -40,5 +40,6 @@ pub(crate) fn account(
         user: User::parse(&claim.user)?,
         owner: Owner::parse(uid)?,
         standing,
+        seal: Seal::Open,
     })
 }

@@ -22,6 +22,8 @@ use kamaji_resources::{
 };
 
 use self::findings::{certificates_finding, note_checksums, noted, rollout_finding};
+use kamaji_datastore::account::Account;
+
 use crate::claim::{account, standing};
 use crate::clock;
 use crate::context::Context;
@@ -222,7 +224,7 @@ impl<'a> Pass<'a> {
         Ok(desired.data.as_ref().map(checksum::of_texts).unwrap_or_default())
     }
 
-    /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim.
+    /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim or seal.
     ///
     /// A place that is new or was mended is proved: the tenant's own certificate must fail on what is not the tenant's.
     async fn store(
@@ -231,7 +233,8 @@ impl<'a> Pass<'a> {
         claim: &Claim,
         credentials: &StorageCredentials,
     ) -> Result<(), Error> {
-        if self.cx.tenants.is_stored(&self.tenant.id, open) {
+        let seal = self.seal();
+        if self.cx.tenants.is_stored(&self.tenant.id, open, &seal) {
             return Ok(());
         }
         let failed = |source| Error::DataStore {
@@ -240,12 +243,13 @@ impl<'a> Pass<'a> {
             source: Box::new(source),
         };
         let account = account(&self.tenant.id.uid, claim, standing(&self.memory)).map_err(failed)?;
+        let account = Account { seal: seal.clone(), ..account };
         let ensured = open.store.ensure(&account).await.map_err(failed)?;
         if ensured.changed() || !self.memory.storage_is_set_up {
             let (certificate, key) = credentials.client_pem();
             open.store.prove_confined(&account, certificate, key).await.map_err(failed)?;
         }
-        self.cx.tenants.stored(&self.tenant.id, open);
+        self.cx.tenants.stored(&self.tenant.id, open, seal);
         Ok(())
     }
 

@@ -231,8 +231,12 @@ fn watch(client: &Client, resource: &Arc<ApiResource>) -> BoxStream<'static, Eve
     watcher::watcher(api, config).map(move |event| (Arc::clone(&resource), event)).boxed()
 }
 
-/// Everything of this kind that carries our label.
+/// Everything of this kind that carries our label. Of a kind that the tenant's version does not know there is nothing.
 async fn listed(client: &Client, resource: &ApiResource) -> Result<Vec<DynamicObject>, Cause> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    Ok(api.list(&ListParams::default().labels(&ours())).await?.items)
+    match api.list(&ListParams::default().labels(&ours())).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use kamaji_api::TenantId;
+use kamaji_datastore::account::Seal;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -17,8 +18,8 @@ pub(crate) struct Tenants(Mutex<HashMap<String, Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// The connection over which its place in the datastore was last seen to be right.
-    stored: Weak<OpenStore>,
+    /// The connection over which its place in the datastore was last seen to be right, and how it was sealed then.
+    stored: (Weak<OpenStore>, Seal),
     session: Option<Running>,
 }
 
@@ -38,13 +39,21 @@ impl Drop for Running {
 
 impl Tenants {
     /// True when the tenant's place was seen to be right over this very connection.
-    pub(crate) fn is_stored(&self, tenant: &TenantId, open: &Arc<OpenStore>) -> bool {
-        self.lock().get(&tenant.uid).is_some_and(|known| known.stored.ptr_eq(&Arc::downgrade(open)))
+    pub(crate) fn is_stored(&self, tenant: &TenantId, open: &Arc<OpenStore>, seal: &Seal) -> bool {
+        let is_same = |(last, sealed): &(Weak<OpenStore>, Seal)| {
+            last.ptr_eq(&Arc::downgrade(open)) && (sealed == seal || matches!(seal, Seal::AsFound(_)))
+        };
+        self.lock().get(&tenant.uid).is_some_and(|known| is_same(&known.stored))
     }
 
     /// Notes that the tenant's place is right.
-    pub(crate) fn stored(&self, tenant: &TenantId, open: &Arc<OpenStore>) {
-        self.lock().entry(tenant.uid.clone()).or_default().stored = Arc::downgrade(open);
+    pub(crate) fn stored(&self, tenant: &TenantId, open: &Arc<OpenStore>, seal: Seal) {
+        self.lock().entry(tenant.uid.clone()).or_default().stored = (Arc::downgrade(open), seal);
+    }
+
+    /// What the tenant's session saw last, whatever it was keeping then.
+    pub(crate) fn seen(&self, tenant: &TenantId) -> Option<Sight> {
+        self.lock().get(&tenant.uid)?.session.as_ref()?.sight.borrow().clone()
     }
 
     /// Forgets a tenant that is gone.

@@ -10,6 +10,7 @@
 //! | [`coredns`] | cluster DNS |
 //! | [`kube_proxy`] | service routing on the nodes |
 //! | [`konnectivity`] | the nodes' end of the tunnel from the API server |
+//! | [`guard`] | limits on what the tenant may write |
 //!
 //! ```
 //! use kamaji_addons::kubeadm::rbac;
@@ -23,6 +24,7 @@
 //! ```
 
 pub mod coredns;
+pub mod guard;
 mod interior;
 pub mod konnectivity;
 pub mod kube_proxy;
@@ -30,25 +32,37 @@ mod kube_system;
 pub mod kubeadm;
 mod object;
 
+use std::collections::BTreeSet;
+
+use kamaji_api::v1alpha1::{
+    AddonImage, AddonsSpec, KonnectivityAgentMode, KonnectivityAgentSpec, KonnectivitySpec, WritePermissions,
+};
+
 pub use interior::Interior;
 pub use kubeadm::Error;
 pub use object::{Identity, Object};
-
-use kamaji_api::v1alpha1::{
-    AddonImage, AddonsSpec, KonnectivityAgentMode, KonnectivityAgentSpec, KonnectivitySpec,
-};
 
 /// Everything that should be inside the tenant.
 ///
 /// Fails only for what users write freely: the patches of the kubelets' configuration.
 pub fn desired(interior: &Interior) -> Result<Vec<Object>, Error> {
     let mut objects = kubeadm::objects(interior)?;
+    let kept = objects.iter().chain(&every_addon(interior)).map(Object::identity).collect();
     objects.extend(addons(interior, &interior.tenant.addons));
+    objects.extend(guard::objects(&interior.tenant.writes, &kept));
     Ok(objects)
 }
 
-/// Everything that an add-on may ever have made inside the tenant, whether it is enabled or not. Only names and kinds matter.
+/// Everything that may ever have been made inside the tenant and that it can be without. Only names and kinds matter.
 pub fn possible(interior: &Interior) -> Vec<Object> {
+    let limits = WritePermissions { block_creation: true, ..WritePermissions::default() };
+    let mut objects = every_addon(interior);
+    objects.extend(guard::objects(&limits, &BTreeSet::new()));
+    objects
+}
+
+/// Every add-on in every mode.
+fn every_addon(interior: &Interior) -> Vec<Object> {
     let with_agents = |mode| AddonsSpec {
         core_dns: Some(AddonImage::default()),
         kube_proxy: Some(AddonImage::default()),

@@ -42,6 +42,21 @@ pub struct Account {
     pub owner: Owner,
     /// What is already known of this account.
     pub standing: Standing,
+    /// Data that the user may read and not write.
+    pub seal: Seal,
+}
+
+/// Data of an account that its user may read and not write, so that no one behind that user can change it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Seal {
+    /// The user may write everything.
+    #[default]
+    Open,
+    /// These keys are read-only; each is what follows the schema's prefix, and need not exist.
+    Closed(Vec<String>),
+    /// [`Closed`](Self::Closed) if it is so already, else [`Open`](Self::Open): for whoever does not know yet which it is
+    /// to be.
+    AsFound(Vec<String>),
 }
 
 /// What the tenant's status says of its account before anything is looked up in the datastore.

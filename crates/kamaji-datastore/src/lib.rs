@@ -9,7 +9,7 @@
 //! when it is first needed and made anew, at another member, when it fails.
 //!
 //! ```no_run
-//! use kamaji_datastore::account::{Account, Owner, Schema, Standing, User};
+//! use kamaji_datastore::account::{Account, Owner, Schema, Seal, Standing, User};
 //! use kamaji_datastore::config::{Endpoint, Settings, Tls};
 //! use kamaji_datastore::error::Error;
 //! use kamaji_datastore::store::Store;
@@ -34,6 +34,7 @@
 //!         user: User::parse(&widget.uid)?,
 //!         owner: Owner::parse(&widget.uid)?,
 //!         standing: if widget.was_set_up { Standing::Recorded } else { Standing::Claimed },
+//!         seal: Seal::Open,
 //!     };
 //!     if widget.deleted {
 //!         return store.remove(&account).await;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::account::{Account, Owner, Schema, Standing, User};
+use crate::account::{Account, Owner, Schema, Seal, Standing, User};
 use crate::config::Settings;
 use crate::error::Error;
 #[cfg(feature = "etcd")]
@@ -58,9 +58,9 @@ pub enum Change {
     RoleAdded,
     /// The role was removed.
     RoleDeleted,
-    /// The role was given the tenant's range of keys.
+    /// The role was given keys of the tenant, to write or only to read.
     RangeGranted,
-    /// A range that is not the tenant's was taken from the role.
+    /// Keys that the role should not have, or no longer, were taken from it.
     RangeRevoked,
     /// The user was given the role.
     RoleGranted,
@@ -244,7 +244,7 @@ impl Marker {
     pub fn account(&self) -> Option<Account> {
         let (user, owner) = self.holder.clone()?;
         let schema = Schema::parse(&self.schema).ok()?;
-        Some(Account { schema, user, owner, standing: Standing::Claimed })
+        Some(Account { schema, user, owner, standing: Standing::Claimed, seal: Seal::Open })
     }
 }
 
@@ -287,6 +287,7 @@ mod tests {
             user: User::parse("y").expect("plain"),
             owner: Owner::parse("uid").expect("plain"),
             standing: Standing::Claimed,
+            seal: Seal::Open,
         }
     }
 
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn residue_is_a_sentence() {
-        let Account { schema, user, owner: _, standing: _ } = account();
+        let Account { schema, user, .. } = account();
         assert_eq!(Residue::default().to_string(), "nothing");
         let left = vec![
             Leftover::User(user),
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn only_a_readable_marker_names_an_account() {
-        let Account { schema, user, owner, standing: _ } = account();
+        let Account { schema, user, owner, .. } = account();
         let marker = Marker { schema: schema.to_string(), holder: Some((user, owner)) };
         assert_eq!(marker.account(), Some(account()));
         assert_eq!(Marker { schema: "a/b".to_owned(), ..marker.clone() }.account(), None);

@@ -5,7 +5,7 @@ use etcd_client::{
     AlarmAction, AlarmType, Client, Compare, CompareOp, DeleteOptions, GetOptions, LeaseTimeToLiveOptions,
     Permission, PutOptions, Txn, TxnOp, UserAddOptions, WatchOptions,
 };
-use kamaji_datastore::account::Account;
+use kamaji_datastore::account::{Account, Seal};
 use kamaji_e2e::etcd::Etcd;
 use kamaji_pki::Pair;
 
@@ -176,6 +176,41 @@ async fn tenants_with_names_alike_reach_their_own_keys_only() -> Result<()> {
     }
     // Seven own keys and ranges; two verbs are for keys only.
     assert_eq!(allowed, HOSTILE.len() * (4 * 10 + 3 * 8));
+    Ok(())
+}
+
+#[tokio::test]
+async fn sealed_keys_are_read_and_not_written() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let (store, mut root) = (operator(&etcd)?, etcd.root().await?);
+    let open = account("x", "x");
+    store.ensure(&open).await?;
+    root.put("/x/policies/limit", "precious", None).await?;
+    let sealed = Account { seal: Seal::Closed(vec!["policies/limit".to_owned()]), ..open.clone() };
+    store.ensure(&sealed).await?;
+    assert!(!store.ensure(&sealed).await?.changed(), "it stays so");
+
+    let mut client = etcd.client("x").await?;
+    let key = |text: &str| (text.as_bytes().to_vec(), None);
+    let below = |from: &str, to: &str| (from.as_bytes().to_vec(), Some(to.as_bytes().to_vec()));
+    let writes = [Verb::Put, Verb::PutInTransaction, Verb::Delete, Verb::DeleteInTransaction];
+    let reads = [Verb::Get, Verb::GetInTransaction, Verb::CompareInTransaction, Verb::Watch];
+    for verb in writes {
+        assert!(!attempt(&mut client, verb, &key("/x/policies/limit")).await?, "{verb:?}");
+        for other in ["/x/policies/limit2", "/x/policies/limi", "/x/policies/limit/a", "/x/pods/a"] {
+            assert!(attempt(&mut client, verb, &key(other)).await?, "{verb:?} {other}");
+        }
+    }
+    for verb in [Verb::Delete, Verb::DeleteInTransaction] {
+        assert!(!attempt(&mut client, verb, &below("/x/policies/", "/x/policies0")).await?, "{verb:?}");
+    }
+    for verb in reads {
+        for asked in [key("/x/policies/limit"), below("/x/policies/", "/x/policies0"), below("/x/", "/x0")] {
+            assert!(attempt(&mut client, verb, &asked).await?, "{verb:?}");
+        }
+    }
+    store.ensure(&open).await?;
+    assert!(attempt(&mut client, Verb::Delete, &key("/x/policies/limit")).await?, "the seal is broken");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod lifecycle;
 use anyhow::{Context, Result};
 use etcd_client::{Client, GetOptions, Permission, PermissionType};
 use kamaji_datastore::{
-    account::{Account, Owner, Schema, Standing, User},
+    account::{Account, Owner, Schema, Seal, Standing, User},
     store::Store,
 };
 use kamaji_e2e::etcd::Etcd;
@@ -22,6 +22,7 @@ fn account(schema: &str, user: &str) -> Account {
         user: User::parse(user).expect("a plain name"),
         owner: Owner::parse(&format!("uid-of-{schema}")).expect("a plain name"),
         standing: Standing::Claimed,
+        seal: Seal::Open,
     }
 }
 
@@ -72,7 +73,7 @@ fn permission(permission: &Permission) -> String {
 
 /// What there must be for an account that is complete, without its data.
 fn complete(account: &Account) -> Vec<String> {
-    let Account { schema, user, owner, standing: _ } = account;
+    let Account { schema, user, owner, .. } = account;
     vec![
         format!("user {user} with roles [\"{schema}\"]"),
         format!("role {schema} with"),

@@ -1,8 +1,9 @@
 //! What the tenant's session keeps, and what it has seen.
 
-use kamaji_addons::Interior;
+use kamaji_addons::{Interior, guard};
 use kamaji_api::Tenant;
 use kamaji_api::tenant::KubeVersion;
+use kamaji_datastore::account::Seal;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::Facts;
@@ -12,6 +13,25 @@ use super::{Equipment, Pass};
 use crate::session::{Access, Inside, Plan, Sight};
 
 impl Pass<'_> {
+    /// What limits the tenant's writes is out of its reach from when it stands until it is to change.
+    pub(super) fn seal(&self) -> Seal {
+        let writes = &self.tenant.writes;
+        if writes.is_unlimited() {
+            return Seal::Open;
+        }
+        let keys = guard::sealed_keys().into();
+        match self.cx.tenants.seen(&self.tenant.id) {
+            Some(Sight { reached: Ok(()), inside: Inside::Kept, plan })
+                if plan.interior.tenant.writes == *writes =>
+            {
+                Seal::Closed(keys)
+            }
+            Some(Sight { reached: Ok(()), inside: Inside::Failing { .. }, .. }) => Seal::Open,
+            Some(Sight { reached: Ok(()), plan, .. }) if plan.interior.tenant.writes != *writes => Seal::Open,
+            _ => Seal::AsFound(keys),
+        }
+    }
+
     /// The session knows what to keep; what it has seen is noted.
     pub(super) fn look_inside(
         &self,

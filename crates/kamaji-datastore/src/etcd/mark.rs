@@ -104,6 +104,7 @@ mod tests {
             schema: Schema::parse("x").expect("plain"),
             user: User::parse("y").expect("plain"),
             owner: Owner::parse("uid").expect("plain"),
+            seal: crate::account::Seal::Open,
             standing: Standing::Claimed,
         };
         let mark = Mark::of_schema(for_schema(&account.owner, &account.user).as_bytes(), 7);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::account::{Account, Standing};
+use crate::account::{Account, Seal, Standing};
 use crate::error::Foreign;
 use crate::etcd::keys::Range;
 use crate::etcd::mark::Mark;
@@ -47,7 +47,7 @@ pub(crate) enum Step {
     DeleteUser,
     AddRole,
     DeleteRole,
-    GrantRange(Range),
+    Grant(Grant),
     RevokeRange(Range),
     GrantRole,
     RevokeRole(String),
@@ -190,18 +190,47 @@ fn user_steps(account: &Account, observed: &Observed) -> Vec<Step> {
 }
 
 fn role_steps(account: &Account, observed: &Observed) -> Vec<Step> {
-    let wanted = Grant { range: Range::of(&account.schema), access: Access::ReadWrite };
     let (add, grants) = match &observed.role {
         None => (Some(Step::AddRole), &BTreeSet::new()),
         Some(grants) => (None, grants),
     };
-    // Granted before the wrong ones are revoked: a tenant that lives on too wide a range never loses its own.
-    let grant = (!grants.contains(&wanted)).then(|| Step::GrantRange(wanted.range.clone()));
-    let surplus = grants.iter().filter(|grant| grant.range != wanted.range);
+    let wanted = wanted(account, grants);
+    // Granted before the wrong ones are revoked, and to write before only to read: a tenant never loses what it may keep.
+    let missing = wanted.iter().filter(|grant| !grants.contains(grant)).cloned();
+    let (write, read): (Vec<Grant>, Vec<Grant>) =
+        missing.partition(|grant| grant.access == Access::ReadWrite);
+    let grant = write.into_iter().chain(read).map(Step::Grant);
+    let surplus = grants.iter().filter(|grant| wanted.iter().all(|wanted| wanted.range != grant.range));
     let revoke = surplus.map(|grant| Step::RevokeRange(grant.range.clone()));
     let has_role = observed.user.as_ref().is_some_and(|roles| roles.contains(account.schema.as_str()));
     let give = (!has_role).then_some(Step::GrantRole);
     add.into_iter().chain(grant).chain(revoke).chain(give).collect()
+}
+
+/// What the role should permit.
+fn wanted(account: &Account, found: &BTreeSet<Grant>) -> BTreeSet<Grant> {
+    let all = Range::of(&account.schema);
+    let open = || BTreeSet::from([Grant { range: all.clone(), access: Access::ReadWrite }]);
+    match &account.seal {
+        Seal::Open => open(),
+        Seal::Closed(keys) => sealed(&all, keys),
+        Seal::AsFound(keys) => Some(sealed(&all, keys)).filter(|sealed| sealed == found).unwrap_or_else(open),
+    }
+}
+
+/// Everything may be read; what lies between the sealed keys may also be written.
+fn sealed(all: &Range, keys: &[String]) -> BTreeSet<Grant> {
+    let keys: BTreeSet<Vec<u8>> = keys.iter().map(|key| [&all.start, key.as_bytes()].concat()).collect();
+    let mut grants = BTreeSet::from([Grant { range: all.clone(), access: Access::Read }]);
+    let mut start = all.start.clone();
+    for key in keys {
+        // The first key after this one is the same with a zero byte.
+        let after = [key.as_slice(), b"\0"].concat();
+        grants.insert(Grant { range: Range { start, end: key }, access: Access::ReadWrite });
+        start = after;
+    }
+    grants.insert(Grant { range: Range { start, end: all.end.clone() }, access: Access::ReadWrite });
+    grants
 }
 
 #[cfg(test)]

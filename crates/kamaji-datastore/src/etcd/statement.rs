@@ -13,7 +13,7 @@ use crate::etcd::connection::{Connection, Effect, Failure};
 use crate::etcd::keys::{self, Range};
 use crate::etcd::mark;
 use crate::etcd::member::Session;
-use crate::etcd::plan::{Expected, Step};
+use crate::etcd::plan::{Access, Expected, Grant, Step};
 use crate::etcd::refusal::Refusal;
 use crate::store::Change;
 
@@ -59,8 +59,14 @@ async fn change_accounts(
         Step::DeleteUser => client.user_delete(user).await.map(|_| Change::UserDeleted),
         Step::AddRole => client.role_add(role).await.map(|_| Change::RoleAdded),
         Step::DeleteRole => client.role_delete(role).await.map(|_| Change::RoleDeleted),
-        Step::GrantRange(range) => {
-            let permission = Permission::read_write(range.start.clone()).with_range_end(range.end.clone());
+        Step::Grant(Grant { range, access }) => {
+            let start = range.start.clone();
+            let permission = match access {
+                Access::Read => Permission::read(start),
+                Access::Write => Permission::write(start),
+                Access::ReadWrite => Permission::read_write(start),
+            };
+            let permission = permission.with_range_end(range.end.clone());
             client.role_grant_permission(role, permission).await.map(|_| Change::RangeGranted)
         }
         Step::RevokeRange(range) => {
@@ -79,7 +85,7 @@ async fn change_accounts(
 }
 
 fn doing(account: &Account, step: &Step) -> String {
-    let Account { schema, user, owner, standing: _ } = account;
+    let Account { schema, user, owner, .. } = account;
     match step {
         Step::Claim { .. } => {
             format!("mark schema {schema} and user {user} as those of the tenant with UID {owner}")
@@ -88,7 +94,10 @@ fn doing(account: &Account, step: &Step) -> String {
         Step::DeleteUser => format!("delete user {user}"),
         Step::AddRole => format!("add role {schema}"),
         Step::DeleteRole => format!("delete role {schema}"),
-        Step::GrantRange(_) => format!("grant role {schema} the keys below /{schema}/"),
+        Step::Grant(Grant { access: Access::Read, .. }) => {
+            format!("let role {schema} read, and no more, the sealed keys below /{schema}/")
+        }
+        Step::Grant(_) => format!("grant role {schema} the keys below /{schema}/"),
         Step::RevokeRange(range) => format!(
             "revoke the keys from {:?} to {:?} from role {schema}",
             String::from_utf8_lossy(&range.start),

@@ -3,6 +3,7 @@ use crate::account::{Owner, Schema, User};
 
 fn account(standing: Standing) -> Account {
     Account {
+        seal: Seal::Open,
         schema: Schema::parse("x").expect("plain"),
         user: User::parse("u").expect("plain"),
         owner: Owner::parse("uid").expect("plain"),
@@ -56,10 +57,7 @@ fn ensured(observed: &Observed) -> Vec<Step> {
 fn a_new_account_is_claimed_before_anything_is_made() {
     for standing in [Standing::Claimed, Standing::Recorded] {
         let steps = ensure(&account(standing), &Observed::default()).expect("nothing foreign");
-        assert_eq!(
-            steps,
-            [CLAIM, Step::AddUser, Step::AddRole, Step::GrantRange(range("/x/", "/x0")), Step::GrantRole]
-        );
+        assert_eq!(steps, [CLAIM, Step::AddUser, Step::AddRole, Step::Grant(right()), Step::GrantRole]);
     }
 }
 
@@ -72,7 +70,7 @@ fn an_account_that_is_as_it_should_be_is_left_alone() {
 
 #[test]
 fn whatever_is_missing_of_a_marked_account_is_made() {
-    let own = || Step::GrantRange(range("/x/", "/x0"));
+    let own = || Step::Grant(right());
     let no_user = Observed { user: None, ..settled() };
     assert_eq!(ensured(&no_user), [Step::AddUser, Step::GrantRole]);
     let user_without_role = Observed { user: Some([].into()), ..settled() };
@@ -90,12 +88,12 @@ fn a_missing_mark_is_put_only_while_the_other_stays() {
     assert_eq!(ensured(&no_user), [claim, Step::AddUser, Step::GrantRole]);
     let no_role = Observed { schema_mark: Mark::Absent, role: None, has_keys: false, ..settled() };
     let claim = Step::Claim { schema: Expected::Absent, user: Expected::Ours(7) };
-    assert_eq!(ensured(&no_role), [claim, Step::AddRole, Step::GrantRange(range("/x/", "/x0"))]);
+    assert_eq!(ensured(&no_role), [claim, Step::AddRole, Step::Grant(right())]);
 }
 
 #[test]
 fn wrong_grants_of_a_marked_account_are_replaced() {
-    let own = || Step::GrantRange(range("/x/", "/x0"));
+    let own = || Step::Grant(right());
     let cases = [
         (vec![grant("/x", "/y", Access::ReadWrite)], vec![own(), Step::RevokeRange(range("/x", "/y"))]),
         (vec![grant("/x/", "/x0", Access::Read)], vec![own()]),
@@ -179,7 +177,7 @@ fn a_recorded_account_with_the_range_of_earlier_versions_is_narrowed() {
     let observed = Observed { role: Some([grant("/x", "/y", Access::ReadWrite)].into()), ..unmarked() };
     assert_eq!(
         ensure(&account(Standing::Recorded), &observed),
-        Ok(vec![CLAIM, Step::GrantRange(range("/x/", "/x0")), Step::RevokeRange(range("/x", "/y"))])
+        Ok(vec![CLAIM, Step::Grant(right()), Step::RevokeRange(range("/x", "/y"))])
     );
 }
 
@@ -273,9 +271,9 @@ fn done(step: &Step, observed: &Observed) -> Observed {
             after.role = None;
             after.user.iter_mut().for_each(|roles| roles.retain(|role| role != "x"));
         }
-        Step::GrantRange(range) => after.role.iter_mut().for_each(|grants| {
-            grants.retain(|grant| grant.range != *range);
-            grants.insert(Grant { range: range.clone(), access: Access::ReadWrite });
+        Step::Grant(given) => after.role.iter_mut().for_each(|grants| {
+            grants.retain(|grant| grant.range != given.range);
+            grants.insert(given.clone());
         }),
         Step::RevokeRange(range) => {
             after.role.iter_mut().for_each(|grants| grants.retain(|grant| grant.range != *range));
@@ -372,4 +370,60 @@ fn from_every_state_remove_ends_and_leaves_what_is_not_ours_as_it_was() {
         let ensurable = ensure(&account, &state).is_ok();
         assert!(!ensurable || now == Observed::default(), "what ensure would own, remove leaves: {state:?}");
     }
+}
+
+fn sealed_account(seal: Seal) -> Account {
+    Account { seal, ..account(Standing::Claimed) }
+}
+
+fn keys() -> Vec<String> {
+    vec!["policies/a".to_owned(), "bindings/a".to_owned()]
+}
+
+/// Whether the role lets its holder write this key.
+fn may_write(observed: &Observed, key: &str) -> bool {
+    let covers = |grant: &Grant| {
+        grant.access != Access::Read
+            && *grant.range.start <= *key.as_bytes()
+            && *key.as_bytes() < *grant.range.end
+    };
+    observed.role.iter().flatten().any(covers)
+}
+
+#[test]
+fn sealed_keys_are_read_only_and_all_others_stay_writable_on_the_way_there_and_back() {
+    let unsealed =
+        ["/x/a", "/x/bindings/a/b", "/x/bindings/aa", "/x/pods/default/a", "/x/policies/", "/x/zzz"];
+    let mut state = settled();
+    for (seal, is_sealed) in [(Seal::Closed(keys()), true), (Seal::Open, false)] {
+        let account = sealed_account(seal);
+        loop {
+            let steps = ensure(&account, &state).expect("nothing foreign");
+            let Some(step) = steps.first() else { break };
+            state = done(step, &state);
+            assert!(unsealed.iter().all(|key| may_write(&state, key)), "{step:?}");
+        }
+        for key in ["/x/policies/a", "/x/bindings/a"] {
+            assert_eq!(may_write(&state, key), !is_sealed, "{key}");
+        }
+        let all = Range { start: b"/x/".to_vec(), end: b"/x0".to_vec() };
+        assert!(state.role.iter().flatten().any(|grant| grant.range == all), "everything may be read");
+    }
+    assert_eq!(state, settled());
+}
+
+#[test]
+fn who_does_not_know_yet_leaves_a_seal_as_it_is() {
+    let mut state = settled();
+    let undecided = sealed_account(Seal::AsFound(keys()));
+    assert_eq!(ensure(&undecided, &state), Ok(vec![]));
+    while let Some(step) =
+        ensure(&sealed_account(Seal::Closed(keys())), &state).expect("nothing foreign").first()
+    {
+        state = done(step, &state);
+    }
+    assert_eq!(ensure(&undecided, &state), Ok(vec![]));
+    // Another seal is none of ours: it is opened.
+    let others = sealed_account(Seal::AsFound(vec!["pods/".to_owned()]));
+    assert!(!ensure(&others, &state).expect("nothing foreign").is_empty());
 }
