@@ -1,10 +1,16 @@
 //! The command line, with the flags of the Go operator.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::join_command::TimeToLive;
+
+/// What the program is called when kubectl runs it.
+const PLUGIN: &str = "kubectl-kamaji";
 
 /// Runs the control planes of many Kubernetes clusters as Pods in this one.
 #[derive(Debug, Parser)]
@@ -22,6 +28,36 @@ pub enum Command {
     Manager(Box<ManagerArgs>),
     /// Make a new etcd ready to be a `DataStore`: add the user and role root and turn authentication on.
     EtcdInit(EtcdInitArgs),
+    /// What users do with their tenants.
+    #[command(flatten)]
+    User(UserCommand),
+}
+
+/// What users do with their tenants, also as plugin of kubectl.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Print the command that makes a machine a node of a tenant, with a token that is made for it.
+    JoinCommand(JoinCommandArgs),
+}
+
+/// What users do with their tenants.
+#[derive(Debug, Parser)]
+#[command(name = PLUGIN, bin_name = "kubectl kamaji", version, propagate_version = true)]
+struct Plugin {
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+impl Cli {
+    /// What the arguments say, the first of which is what the program is called: `kubectl-kamaji` has the users' commands only.
+    pub fn called(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let program = arguments.first().and_then(|path| Path::new(path).file_stem());
+        if program.is_some_and(|name| name == PLUGIN) {
+            let Plugin { command } = Plugin::try_parse_from(arguments)?;
+            return Ok(Self { command: Command::User(command) });
+        }
+        Self::try_parse_from(arguments)
+    }
 }
 
 /// Flags of `kamaji manager`.
@@ -158,6 +194,25 @@ pub struct EtcdInitArgs {
     pub timeout: Duration,
 }
 
+/// Flags of `kamaji join-command`.
+#[derive(Clone, Debug, Args)]
+pub struct JoinCommandArgs {
+    /// Name of the `TenantControlPlane`.
+    pub name: String,
+    /// Namespace of the `TenantControlPlane`; that of the kubeconfig's context unless given.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// How long the token lasts, from 1m to 24h.
+    #[arg(long, default_value = "1h", value_parser = time_to_live)]
+    pub ttl: TimeToLive,
+    /// Kubeconfig file of the management cluster; the one that kubectl would use unless given.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one unless given.
+    #[arg(long)]
+    pub context: Option<String>,
+}
+
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Encoder {
@@ -198,6 +253,14 @@ fn renewal_window(text: &str) -> Result<Duration, String> {
     if window < Duration::from_hours(24) { Err("must be at least 24h".into()) } else { Ok(window) }
 }
 
+fn time_to_live(text: &str) -> Result<TimeToLive, String> {
+    // What means "for ever" elsewhere would be a standing invitation.
+    let never = matches!(text, "0" | "0s" | "0m" | "0h");
+    let hint = "must be from 1m to 24h; a token that never ends is not made";
+    let length = if never { Duration::ZERO } else { duration(text)? };
+    TimeToLive::new(length).ok_or_else(|| hint.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -208,7 +271,7 @@ mod tests {
         let fixed = ["kamaji", "manager", "--pod-namespace=kamaji-system"];
         match Cli::try_parse_from(fixed.iter().chain(arguments))?.command {
             Command::Manager(args) => Ok(*args),
-            Command::EtcdInit(_) => unreachable!("the subcommand is fixed"),
+            Command::EtcdInit(_) | Command::User(_) => unreachable!("the subcommand is fixed"),
         }
     }
 
@@ -248,5 +311,51 @@ mod tests {
         assert_eq!(bind_address(":8080"), Ok(BindAddress(Some(([0, 0, 0, 0], 8080).into()))));
         assert_eq!(bind_address("0"), Ok(BindAddress(None)));
         assert!(bind_address("8080").is_err());
+    }
+
+    fn called(words: &[&str]) -> Result<Command, clap::Error> {
+        let words: Vec<OsString> = words.iter().map(Into::into).collect();
+        Ok(Cli::called(&words)?.command)
+    }
+
+    fn join_command(words: &[&str]) -> JoinCommandArgs {
+        match called(words).unwrap() {
+            Command::User(UserCommand::JoinCommand(args)) => args,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_joined_by_name() {
+        let args = join_command(&["kamaji", "join-command", "--namespace", "teams", "blue"]);
+        assert_eq!((args.name.as_str(), args.namespace.as_deref()), ("blue", Some("teams")));
+        assert_eq!(Some(args.ttl), TimeToLive::new(Duration::from_hours(1)));
+        let args = join_command(&["kamaji", "join-command", "blue", "-n", "teams", "--ttl=90s"]);
+        assert_eq!(Some(args.ttl), TimeToLive::new(Duration::from_secs(90)));
+        assert!(called(&["kamaji", "join-command"]).is_err());
+    }
+
+    #[test]
+    fn a_token_lasts_from_a_minute_to_a_day() {
+        for bad in ["0", "0s", "59s", "24h1s", "720h"] {
+            assert!(time_to_live(bad).unwrap_err().contains("never ends is not made"), "{bad}");
+        }
+        for good in ["1m", "24h", "1h30m"] {
+            assert!(time_to_live(good).is_ok(), "{good}");
+        }
+        assert!(time_to_live("7d").is_err());
+    }
+
+    #[test]
+    fn the_plugin_of_kubectl_has_the_commands_of_users_only() {
+        Plugin::command().debug_assert();
+        for program in ["kubectl-kamaji", "/usr/local/bin/kubectl-kamaji"] {
+            assert_eq!(join_command(&[program, "join-command", "blue"]).name, "blue");
+            assert!(called(&[program, "manager"]).is_err());
+            let help = called(&[program, "--help"]).unwrap_err().to_string();
+            assert!(help.contains("Usage: kubectl kamaji <COMMAND>"), "{help}");
+            assert!(!help.contains("etcd-init"), "{help}");
+        }
+        assert!(matches!(called(&["kamaji", "manager", "--pod-namespace=x"]), Ok(Command::Manager(_))));
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod etcd_init;
 mod fence;
 mod http;
+mod join_command;
 mod lease;
 mod logging;
 mod manager;
@@ -27,8 +28,9 @@ mod stores;
 mod tenants;
 mod world;
 
-pub use cli::{Cli, Command, Encoder, EtcdInitArgs, ManagerArgs};
+pub use cli::{Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs, UserCommand};
 pub use context::{FIELD_MANAGER, Settings};
+pub use join_command::{JoinCommand, JoinError, JoinRequest, NotJoinable, TimeToLive, join_command};
 pub use manager::{Options, manage};
 
 /// Does what the command line says.
@@ -38,5 +40,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Manager(args) => Box::pin(manager::run(*args)).await,
         Command::EtcdInit(args) => etcd_init::run(args).await,
+        Command::User(UserCommand::JoinCommand(args)) => Box::pin(join_command::run(args)).await,
     }
 }

@@ -1,6 +1,5 @@
 //! The `kamaji` program: see `kamaji --help`.
 
-use clap::Parser;
 use kamaji_operator::{Cli, run};
 
 /// The operator waits far more than it works.
@@ -9,7 +8,8 @@ const THREADS: usize = 2;
 const STACK: usize = 16 << 20;
 
 fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = Cli::called(&arguments).unwrap_or_else(|error| error.exit());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_stack_size(STACK)

@@ -56,11 +56,15 @@ fn row(arg: &Arg) -> String {
     let default: Vec<String> =
         arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
     let variable = arg.get_env().map(|name| format!("`${}`", name.to_string_lossy()));
+    let name = match arg.get_long() {
+        Some(long) => format!("--{long}"),
+        None => arg.get_id().as_str().to_uppercase(),
+    };
     let default = match (default.join(","), variable) {
         (_, Some(variable)) => variable,
         (empty, None) if empty.is_empty() => String::new(),
         (value, None) => format!("`{value}`"),
     };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    format!("| `--{}` | {default} | {help} |\n", arg.get_long().unwrap_or_default())
+    format!("| `{name}` | {default} | {help} |\n")
 }
