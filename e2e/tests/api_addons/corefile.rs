@@ -167,6 +167,12 @@ fn question(name: &str) -> Vec<u8> {
     bytes
 }
 
+/// A server block that answers every question about this zone with one address.
+fn zone(name: &str, port: u16, address: &str) -> String {
+    let answer = format!("answer \"{{{{ .Name }}}} 60 IN A {address}\"");
+    format!("{name}:{port} {{\n    bind 127.0.0.1\n    template IN A {{\n        {answer}\n    }}\n}}\n")
+}
+
 async fn installed(api: &ApiServer) -> Vec<Object> {
     let network = json!({ "serviceCidrs": ["127.96.0.0/16"] });
     let objects = coredns::objects(&interior("v1.34.4", &network, "192.0.2.10"), &AddonImage::default());
@@ -189,15 +195,17 @@ async fn a_tenant_adds_to_the_corefile_while_it_is_in_use() {
     assert!(!dns.log().contains("No files matching"), "{}", dns.log());
 
     // Inside the server block, and beside it.
-    dns.add("names.override", "hosts {\n    192.0.2.7 gate.example\n    fallthrough\n}\n");
+    let stub = free_port();
     dns.add(
-        "zone.server",
+        "names.override",
         &format!(
-            "corp.example:{} {{\n    bind 127.0.0.1\n    template IN A {{\n        answer \"{{{{ .Name }}}} 60 IN A 192.0.2.8\"\n    }}\n}}\n",
-            dns.port
+            "hosts {{\n    192.0.2.7 gate.example\n    fallthrough\n}}\nforward stub.example 127.0.0.1:{stub}\n"
         ),
     );
+    let zone = zone("corp.example", dns.port, "192.0.2.8") + &zone("stub.example", stub, "192.0.2.9");
+    dns.add("zone.server", &zone);
     dns.wait_for_answer("gate.example", &Answer::Address(Ipv4Addr::new(192, 0, 2, 7))).await;
+    dns.wait_for_answer("any.stub.example", &Answer::Address(Ipv4Addr::new(192, 0, 2, 9))).await;
     dns.wait_for_answer("any.corp.example", &Answer::Address(Ipv4Addr::new(192, 0, 2, 8))).await;
     dns.wait_for_answer(itself, &address).await;
 

@@ -111,7 +111,8 @@ impl Drop for Folder {
     }
 }
 
-fn run(program: Program, arguments: &[String]) {
+/// Runs the program to its end, and returns what it printed.
+fn run(program: Program, arguments: &[String]) -> String {
     let path = programs::path(program).unwrap();
     assert!(path.is_file(), "{} is not built yet; `cargo xtask test` builds it", path.display());
     let output = Command::new(path).args(arguments).output().unwrap();
@@ -121,6 +122,7 @@ fn run(program: Program, arguments: &[String]) {
         program.name(),
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn kubeadm(ground: &Ground, kubeconfig: &Path) {
@@ -309,6 +311,26 @@ async fn compare(ground: &Ground, intended: &[(&str, &str, &str)]) {
     let surprises = surprises(&theirs, &ours, intended);
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
     assert_same_files(ground, &theirs, &ours);
+}
+
+/// The images of every minor version whose kubeadm we have, as it lists them.
+#[test]
+fn every_kubeadm_has_the_same_images() {
+    for release in [Release::V1_33, Release::V1_34, Release::V1_35, Release::V1_36] {
+        let arguments = ["config", "images", "list", "--kubernetes-version", release.version()];
+        let listed = run(Program::Kubeadm(release), &arguments.map(str::to_owned));
+        let interior = interior(release.version(), &json!({}), "192.0.2.10");
+        let mut objects = coredns::objects(&interior, &AddonImage::default());
+        objects.extend(kube_proxy::objects(&interior, &AddonImage::default()));
+        let images = objects.iter().filter_map(|object| {
+            object.desired.data.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str)
+        });
+        let images: Vec<_> = images.collect();
+        assert_eq!(images.len(), 2);
+        for image in images {
+            assert!(listed.lines().any(|line| line == image), "{image} is none of\n{listed}");
+        }
+    }
 }
 
 #[tokio::test]

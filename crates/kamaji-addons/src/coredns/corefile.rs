@@ -30,6 +30,8 @@ pub(super) const PLACEHOLDERS: [(&str, &str); 2] = [
 const UNCACHED_SINCE: u64 = 32;
 
 /// The Corefile: what kubeadm of this minor version writes, and the two places for the tenant's additions.
+///
+/// The place inside is before `forward`: of several the first that matches a name is asked, and ours matches every name.
 pub(super) fn text(domain: &str, kubernetes: &KubeVersion) -> String {
     let domain = word(domain);
     let cache = if kubernetes.minor() < UNCACHED_SINCE {
@@ -50,6 +52,7 @@ pub(super) fn text(domain: &str, kubernetes: &KubeVersion) -> String {
        ttl 30
     }}
     prometheus :9153
+    import {CUSTOM_DIRECTORY}/*.override
     forward . /etc/resolv.conf {{
        max_concurrent 1000
     }}
@@ -57,7 +60,6 @@ pub(super) fn text(domain: &str, kubernetes: &KubeVersion) -> String {
     loop
     reload
     loadbalance
-    import {CUSTOM_DIRECTORY}/*.override
 }}
 import {CUSTOM_DIRECTORY}/*.server
 "
