@@ -25,6 +25,15 @@ use crate::{Identity, Object};
 /// Name of the policy and of its binding.
 pub const NAME: &str = "kamaji-write-permissions";
 
+/// What the exceptions speak of. What a request does not have is absent and not empty.
+const TERMS: [(&str, &str); 4] = [
+    // The object as it will be or, when it goes, as it was.
+    ("subject", "object != null ? object : oldObject"),
+    ("part", "has(request.subResource) ? request.subResource : ''"),
+    ("place", "has(request.namespace) ? request.namespace : ''"),
+    ("name", "has(request.name) ? request.name : ''"),
+];
+
 /// Under which conditions a write is none of the tenant's, each as a CEL expression.
 ///
 /// None of them asks who writes: an administrator of the tenant can pretend to be anybody.
@@ -32,12 +41,12 @@ const EXCEPTIONS: [(&str, &str); 8] = [
     (
         // A question or a token, of which nothing is stored.
         "isAnswer",
-        "request.resource.group in ['authentication.k8s.io', 'authorization.k8s.io'] || request.subResource == 'token'",
+        "request.resource.group in ['authentication.k8s.io', 'authorization.k8s.io'] || variables.part == 'token'",
     ),
-    ("isStatus", "request.subResource == 'status'"),
+    ("isStatus", "variables.part == 'status'"),
     (
         "isHeartbeat",
-        "request.resource.group == 'coordination.k8s.io' && (request.operation == 'UPDATE' || request.namespace == 'kube-system')",
+        "request.resource.group == 'coordination.k8s.io' && (request.operation == 'UPDATE' || variables.place == 'kube-system')",
     ),
     (
         // Its end was accepted before, or its namespace's.
@@ -47,17 +56,17 @@ const EXCEPTIONS: [(&str, &str); 8] = [
     (
         // What controllers of Kubernetes keep, so that what runs is reached, placed and trusted.
         "isBookkeeping",
-        "request.resource.group in ['discovery.k8s.io', 'certificates.k8s.io', 'flowcontrol.apiserver.k8s.io'] || (request.resource.group == '' && (request.resource.resource == 'endpoints' || request.subResource == 'binding' || (request.resource.resource == 'nodes' && request.operation == 'UPDATE'))) || (request.resource.group == 'networking.k8s.io' && request.resource.resource in ['ipaddresses', 'servicecidrs'])",
+        "request.resource.group in ['discovery.k8s.io', 'certificates.k8s.io', 'flowcontrol.apiserver.k8s.io'] || (request.resource.group == '' && (request.resource.resource == 'endpoints' || variables.part == 'binding' || (request.resource.resource == 'nodes' && request.operation == 'UPDATE'))) || (request.resource.group == 'networking.k8s.io' && request.resource.resource in ['ipaddresses', 'servicecidrs'])",
     ),
     (
         // What an API server makes when it starts.
         "isBuiltIn",
-        "(request.resource.group == 'rbac.authorization.k8s.io' && has(variables.subject.metadata.labels) && 'kubernetes.io/bootstrapping' in variables.subject.metadata.labels) || (request.resource.group == 'apiregistration.k8s.io' && has(variables.subject.metadata.labels) && 'kube-aggregator.kubernetes.io/automanaged' in variables.subject.metadata.labels) || (request.resource.group == 'scheduling.k8s.io' && request.name.startsWith('system-')) || (request.resource.group == '' && request.resource.resource == 'configmaps' && request.name in ['kube-root-ca.crt', 'extension-apiserver-authentication', 'kube-apiserver-legacy-service-account-token-tracking']) || (request.resource.group == '' && request.resource.resource == 'services' && request.namespace == 'default' && request.name == 'kubernetes') || (request.resource.group == '' && request.resource.resource == 'namespaces' && request.name in ['default', 'kube-system', 'kube-public', 'kube-node-lease'] && request.operation == 'CREATE')",
+        "(request.resource.group == 'rbac.authorization.k8s.io' && has(variables.subject.metadata.labels) && 'kubernetes.io/bootstrapping' in variables.subject.metadata.labels) || (request.resource.group == 'apiregistration.k8s.io' && has(variables.subject.metadata.labels) && 'kube-aggregator.kubernetes.io/automanaged' in variables.subject.metadata.labels) || (request.resource.group == 'scheduling.k8s.io' && variables.name.startsWith('system-')) || (request.resource.group == '' && request.resource.resource == 'configmaps' && variables.name in ['kube-root-ca.crt', 'extension-apiserver-authentication', 'kube-apiserver-legacy-service-account-token-tracking']) || (request.resource.group == '' && request.resource.resource == 'services' && variables.place == 'default' && request.name == 'kubernetes') || (request.resource.group == '' && request.resource.resource == 'namespaces' && variables.name in ['default', 'kube-system', 'kube-public', 'kube-node-lease'] && request.operation == 'CREATE')",
     ),
     (
         // Pods of the add-ons, and what stands between them and their Deployment or DaemonSet.
         "isAddonPod",
-        "request.namespace == 'kube-system' && request.subResource == '' && request.resource.resource in ['pods', 'replicasets', 'controllerrevisions'] && has(variables.subject.metadata.ownerReferences) && variables.subject.metadata.ownerReferences.exists(owner, has(owner.controller) && owner.controller && owner.name.matches('^(coredns|kube-proxy|konnectivity-agent)(-[a-z0-9]+)?$'))",
+        "variables.place == 'kube-system' && variables.part == '' && request.resource.resource in ['pods', 'replicasets', 'controllerrevisions'] && has(variables.subject.metadata.ownerReferences) && variables.subject.metadata.ownerReferences.exists(owner, has(owner.controller) && owner.controller && owner.name.matches('^(coredns|kube-proxy|konnectivity-agent)(-[a-z0-9]+)?$'))",
     ),
     // The list is made from our own objects, see `own`.
     ("isKept", ""),
@@ -78,13 +87,12 @@ pub fn sealed_keys() -> [String; 2] {
 }
 
 fn policy(limits: &WritePermissions, kept: &BTreeSet<Identity>) -> ValidatingAdmissionPolicy {
-    // The object as it will be or, when it goes, as it was.
-    let subject = [("subject".to_owned(), "object != null ? object : oldObject".to_owned())];
+    let terms = TERMS.map(|(name, expression)| (name.to_owned(), expression.to_owned()));
     let exceptions = EXCEPTIONS.map(|(name, expression)| {
         let expression = if name == "isKept" { own(kept) } else { expression.to_owned() };
         (name.to_owned(), expression)
     });
-    let variables = subject.into_iter().chain(exceptions);
+    let variables = terms.into_iter().chain(exceptions);
     let excepted: Vec<String> = EXCEPTIONS.iter().map(|(name, _)| format!("variables.{name}")).collect();
     ValidatingAdmissionPolicy {
         metadata: metadata(),
@@ -160,7 +168,7 @@ fn own(kept: &BTreeSet<Identity>) -> String {
         .collect();
     let names = names.join(", ");
     format!(
-        "request.subResource == '' && (request.resource.group + '/' + request.resource.resource + '/' + request.namespace + '/' + request.name) in [{names}]"
+        "variables.part == '' && (request.resource.group + '/' + request.resource.resource + '/' + variables.place + '/' + variables.name) in [{names}]"
     )
 }
 
