@@ -100,11 +100,9 @@ impl<'a> Pass<'a> {
         );
         facts.endpoint = Some(endpoint.clone());
         let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
-        self.equip(
-            &Equipment { open: &open, claim: &claim, endpoint: &endpoint, anchors: &anchors, held: &held },
-            facts,
-        )
-        .await
+        let with =
+            Equipment { open: &open, claim: &claim, endpoint: &endpoint, anchors: &anchors, held: &held };
+        Box::pin(self.equip(&with, facts)).await
     }
 
     /// The datastore, the credentials, then the Deployment that uses both.
@@ -160,7 +158,7 @@ impl<'a> Pass<'a> {
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
         self.remove_tunnel(&rollout).await?;
         let until = credentials.deadline.min(storage_credentials.deadline);
-        self.look_inside(with, &storage, &credentials, &rollout, facts);
+        self.look_inside(&inputs, with.anchors, &rollout, facts);
         Ok(Outcome::Settled { until })
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use kamaji_api::TenantId;
 use kamaji_datastore::account::Seal;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::session::{Plan, Session, Sight};
@@ -28,13 +28,7 @@ struct Running {
     plan: watch::Sender<Arc<Plan>>,
     sight: watch::Receiver<Option<Sight>>,
     wake: Arc<Notify>,
-    task: AbortHandle,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: JoinSet<()>,
 }
 
 impl Tenants {
@@ -70,7 +64,14 @@ impl Tenants {
 
     /// What the tenant's session has seen while it kept `plan`, if anything yet. A session is begun when there is none,
     /// unless the tenant has just no Pod that could answer.
-    pub(crate) fn sight(&self, cx: &Context, tenant: &TenantId, plan: Plan, answers: bool) -> Option<Sight> {
+    pub(crate) fn sight(
+        &self,
+        cx: &Context,
+        tenant: &TenantId,
+        plan: Plan,
+        ready_pods: i32,
+    ) -> Option<Sight> {
+        let answers = ready_pods > 0;
         let mut tenants = self.lock();
         let known = tenants.entry(tenant.uid.clone()).or_default();
         let Some(running) = &known.session else {
@@ -110,5 +111,7 @@ fn begin(cx: &Context, tenant: &TenantId, plan: Plan) -> Running {
         // The receiver ends only with the process.
         nudge: Box::new(move || drop(nudge.unbounded_send(tenant.clone()))),
     };
-    Running { plan, sight, wake, task: tokio::spawn(session.run()).abort_handle() }
+    let mut task = JoinSet::new();
+    task.spawn(session.run());
+    Running { plan, sight, wake, _task: task }
 }

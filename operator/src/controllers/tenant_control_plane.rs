@@ -102,7 +102,7 @@ async fn publish(
     cx: &Context,
 ) -> Result<(), Error> {
     let news = transition(tcp.status.as_ref(), &status);
-    cx.write_status(tcp, status).await?;
+    Box::pin(cx.write_status(tcp, status)).await?;
     if let Some((severity, reason, message)) = news {
         cx.event(tcp, severity, &reason, message).await;
     }

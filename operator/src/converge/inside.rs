@@ -4,12 +4,13 @@ use kamaji_addons::{Interior, guard};
 use kamaji_api::Tenant;
 use kamaji_api::tenant::KubeVersion;
 use kamaji_datastore::account::Seal;
+use kamaji_resources::Anchors;
 use kamaji_resources::conditions::{Concern, Finding};
+use kamaji_resources::deployment::Inputs;
 use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::Facts;
-use kamaji_resources::{Credentials, Storage};
 
-use super::{Equipment, Pass};
+use super::Pass;
 use crate::session::{Access, Inside, Plan, Sight};
 
 impl Pass<'_> {
@@ -35,9 +36,8 @@ impl Pass<'_> {
     /// The session knows what to keep; what it has seen is noted.
     pub(super) fn look_inside(
         &self,
-        with: &Equipment<'_>,
-        storage: &Storage,
-        credentials: &Credentials,
+        inputs: &Inputs<'_>,
+        anchors: &Anchors,
         rollout: &Rollout,
         facts: &mut Facts,
     ) {
@@ -48,7 +48,7 @@ impl Pass<'_> {
         let Some(access) = facts
             .service
             .as_ref()
-            .and_then(|service| Access::of(self.tcp, self.tenant, service, credentials))
+            .and_then(|service| Access::of(self.tcp, self.tenant, service, inputs.credentials))
         else {
             return;
         };
@@ -60,12 +60,12 @@ impl Pass<'_> {
                 replicas: 0,
                 ..self.tenant.clone()
             },
-            endpoint: with.endpoint.clone(),
-            storage: storage.clone(),
-            authority: with.anchors.ca.certificate().pem().to_owned(),
+            endpoint: inputs.endpoint.clone(),
+            storage: inputs.storage.clone(),
+            authority: anchors.ca.certificate().pem().to_owned(),
         };
         let plan = Plan { access, interior };
-        let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready > 0);
+        let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready);
         match sight {
             Some(sight) => note(sight, facts),
             None => self.recall(facts),
