@@ -38,6 +38,8 @@ const BOUNDS: Bounds = Bounds {
     answer: Duration::from_secs(15),
     silence: Duration::from_mins(2),
     size: 8 << 20,
+    together: 16 << 20,
+    rate: 1 << 20,
 };
 /// How long kube-controller-manager may take to sign, which it does at once when it runs.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -36,6 +36,8 @@ const MANAGEMENT: Bounds = Bounds {
     answer: Duration::from_secs(30),
     silence: Duration::from_mins(2),
     size: 64 << 20,
+    together: 256 << 20,
+    rate: 64 << 20,
 };
 
 /// From one try to reach the management cluster to the next.

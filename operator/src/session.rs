@@ -38,10 +38,12 @@ const FIELD_MANAGER: &str = "kamaji-tenant";
 
 /// How long a tenant may take, and how much it may answer. No object in etcd is above 1.5 MiB.
 const BOUNDS: Bounds = Bounds {
-    connect: Duration::from_secs(3),
+    connect: Duration::from_secs(4),
     answer: Duration::from_secs(10),
     silence: Duration::from_mins(2),
-    size: 4 << 20,
+    size: 2 << 20,
+    together: 4 << 20,
+    rate: 256 << 10,
 };
 
 /// A tenant is not called unreachable before it was silent for so long: a new Service takes a moment to lead somewhere.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -9,20 +10,71 @@ use tokio::time::{Instant, Sleep};
 use tower::BoxError;
 
 use crate::bounds::{Bounds, Exceeded};
+use crate::held::{Held, Share};
 
-/// The body of a watch, which fails when the server is silent for too long or an event has no end.
+/// A watch that ends sooner is broken: whoever begins it again and again would never rest.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// The body of a watch, which fails when the server is silent for too long, or ends it at once, or an event has no end.
+/// A server that says more than we want to hear is read slowly.
 pub(crate) struct Watched<B> {
     inner: Pin<Box<B>>,
     bounds: Bounds,
+    begun: Instant,
     patience: Pin<Box<Sleep>>,
+    credit: Credit,
     /// Bytes since the last event ended.
-    event: usize,
+    event: Share,
+}
+
+/// What may be read now.
+struct Credit {
+    bytes: usize,
+    since: Instant,
+    /// Until there is some again.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Watched<B> {
-    pub(crate) fn new(inner: B, bounds: &Bounds) -> Self {
-        let patience = Box::pin(tokio::time::sleep(bounds.silence));
-        Self { inner: Box::pin(inner), bounds: *bounds, patience, event: 0 }
+    pub(crate) fn new(inner: B, bounds: &Bounds, held: &Held) -> Self {
+        let begun = Instant::now();
+        Self {
+            inner: Box::pin(inner),
+            bounds: *bounds,
+            begun,
+            patience: Box::pin(tokio::time::sleep(bounds.silence)),
+            credit: Credit { bytes: bounds.size, since: begun, pause: None },
+            event: held.share(),
+        }
+    }
+
+    /// An end is one that the server promised only if the watch has lasted.
+    fn end(&self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let lasted = self.begun.elapsed();
+        (lasted < SHORTEST).then(|| Err(Exceeded::Brief(lasted).into()))
+    }
+}
+
+impl Credit {
+    /// Ready once something may be read.
+    fn poll(&mut self, bounds: &Bounds, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            if self.bytes > 0 {
+                return Poll::Ready(());
+            }
+            let seconds = self.since.elapsed().as_secs();
+            if seconds == 0 {
+                self.pause = Some(Box::pin(tokio::time::sleep_until(self.since + Duration::from_secs(1))));
+                continue;
+            }
+            let earned = bounds.rate.saturating_mul(usize::try_from(seconds).unwrap_or(usize::MAX));
+            self.bytes = earned.clamp(1, bounds.size);
+            self.since = Instant::now();
+        }
     }
 }
 
@@ -38,21 +90,31 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Poll::Ready(frame) = self.inner.as_mut().poll_frame(context) else {
-            ready!(self.patience.as_mut().poll(context));
-            return Poll::Ready(Some(Err(Exceeded::Silence(self.bounds.silence).into())));
+        let watched = &mut *self;
+        ready!(watched.credit.poll(&watched.bounds, context));
+        let Poll::Ready(frame) = watched.inner.as_mut().poll_frame(context) else {
+            ready!(watched.patience.as_mut().poll(context));
+            return Poll::Ready(Some(Err(Exceeded::Silence(watched.bounds.silence).into())));
         };
-        let Some(frame) = frame.transpose().map_err(Into::into)? else { return Poll::Ready(None) };
-        let until = Instant::now() + self.bounds.silence;
-        self.patience.as_mut().reset(until);
+        let frame = match frame {
+            None => return Poll::Ready(watched.end()),
+            // An end without a goodbye is an end for those who read events, too.
+            Some(Err(error)) => return Poll::Ready(Some(watched.end().unwrap_or_else(|| Err(error.into())))),
+            Some(Ok(frame)) => frame,
+        };
+        watched.patience.as_mut().reset(Instant::now() + watched.bounds.silence);
         if let Some(data) = frame.data_ref() {
-            self.event = match data.iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => data.len() - end,
-                None => self.event + data.len(),
+            watched.credit.bytes = watched.credit.bytes.saturating_sub(data.len());
+            let of_this_event = match data.iter().rposition(|byte| *byte == b'\n') {
+                Some(end) => {
+                    watched.event.clear();
+                    data.len() - end
+                }
+                None => data.len(),
             };
-        }
-        if self.event > self.bounds.size {
-            return Poll::Ready(Some(Err(Exceeded::Size(self.bounds.size).into())));
+            if let Err(exceeded) = watched.event.add(of_this_event, &watched.bounds) {
+                return Poll::Ready(Some(Err(exceeded.into())));
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }

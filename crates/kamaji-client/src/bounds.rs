@@ -1,23 +1,24 @@
 //! How long a server may take, and how much it may answer.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use kube::client::Body;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::body::Watched;
+use crate::held::{Held, Share};
 
 /// How long a server may take, and how much it may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Until there is a connection, before TLS.
+    /// Until there is a connection, TLS included.
     pub connect: Duration,
     /// From the first try to connect until the last byte of an answer; of a watch, until it has begun.
     pub answer: Duration,
@@ -25,16 +26,22 @@ pub struct Bounds {
     pub silence: Duration,
     /// The largest answer, in bytes; of a watch, the largest event.
     pub size: usize,
+    /// How much all answers that have not ended yet may be together, in bytes.
+    pub together: usize,
+    /// How much of a watch is read in the long run, in bytes each second.
+    pub rate: usize,
 }
 
 impl Default for Bounds {
-    /// 5 s, 30 s, 2 min, and 8 MiB.
+    /// 5 s, 30 s, 2 min, 8 MiB, 64 MiB, and 1 MiB each second.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
             silence: Duration::from_mins(2),
             size: 8 << 20,
+            together: 64 << 20,
+            rate: 1 << 20,
         }
     }
 }
@@ -42,22 +49,31 @@ impl Default for Bounds {
 /// What the server overstepped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
+    /// There was no connection in time.
+    #[error("there was no connection within {0:?}")]
+    Connection(Duration),
     /// No complete answer came in time.
     #[error("no complete answer came within {0:?}")]
     Answer(Duration),
     /// A watch was silent for too long.
     #[error("nothing was heard of the watch for {0:?}")]
     Silence(Duration),
-    /// An event of a watch was too large.
-    #[error("an event is larger than {0} bytes")]
+    /// An answer was too large, or an event of a watch.
+    #[error("an answer is larger than {0} bytes")]
     Size(usize),
+    /// All answers that had not ended yet were too large together.
+    #[error("the unfinished answers are larger than {0} bytes")]
+    Together(usize),
+    /// A watch ended although it had just begun.
+    #[error("the watch ended {0:?} after it had begun")]
+    Brief(Duration),
 }
 
 impl<S> Layer<S> for Bounds {
     type Service = Bounded<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Bounded { inner, bounds: *self }
+        Bounded { inner, bounds: *self, held: Held::default() }
     }
 }
 
@@ -66,6 +82,7 @@ impl<S> Layer<S> for Bounds {
 pub struct Bounded<S> {
     inner: S,
     bounds: Bounds,
+    held: Held,
 }
 
 impl<S, B> Service<Request<Body>> for Bounded<S>
@@ -86,15 +103,15 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let bounds = self.bounds;
+        let (bounds, unfinished) = (self.bounds, self.held.clone());
         let is_watch = is_watch(&request);
         let sent = self.inner.clone().oneshot(request);
         let exchange = async move {
             let (head, body) = sent.await.map_err(Into::into)?.into_parts();
             let body = if is_watch && head.status.is_success() {
-                Watched::new(body, &bounds).boxed_unsync()
+                Watched::new(body, &bounds, &unfinished).boxed_unsync()
             } else {
-                let answer = Limited::new(body, bounds.size).collect().await?.to_bytes();
+                let answer = gathered(body, unfinished.share(), bounds).await?;
                 Full::new(answer).map_err(Into::into).boxed_unsync()
             };
             Ok(Response::from_parts(head, body))
@@ -106,6 +123,23 @@ where
     }
 }
 
+/// All of the body.
+async fn gathered<B>(body: B, mut share: Share, bounds: Bounds) -> Result<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = pin!(body);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(Into::into)?.into_data() {
+            share.add(data.len(), &bounds)?;
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
 /// Whether the answer goes on until one side ends it: [a watch](https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes).
 fn is_watch(request: &Request<Body>) -> bool {
     let parameters = request.uri().query().unwrap_or_default().split('&');
@@ -114,7 +148,10 @@ fn is_watch(request: &Request<Body>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::{StreamExt, TryStreamExt};
     use http_body_util::StreamBody;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::api::{Api, ListParams, WatchParams};
@@ -122,8 +159,14 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { connect: Duration::from_secs(1), answer: Duration::from_secs(10), silence: Duration::from_mins(1), size: 1000 };
+    const BOUNDS: Bounds = Bounds {
+        connect: Duration::from_secs(1),
+        answer: Duration::from_secs(10),
+        silence: Duration::from_mins(1),
+        size: 1000,
+        together: 3000,
+        rate: 100,
+    };
 
     type Chunk = Result<http_body::Frame<Bytes>, BoxError>;
 
@@ -166,7 +209,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_endless_answer_ends_at_the_limit() {
         let error = config_maps("        ", Duration::ZERO).list(&ListParams::default()).await.unwrap_err();
-        assert!(excess(&error).contains("length limit exceeded"), "{}", excess(&error));
+        assert!(excess(&error).contains("larger than 1000 bytes"), "{}", excess(&error));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,5 +225,48 @@ mod tests {
     async fn an_endless_event_ends_at_the_limit() {
         let text = first_event("        ", Duration::from_millis(1)).await;
         assert!(text.contains("larger than 1000 bytes"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_endless_answers_end_together() {
+        // 500 bytes each by the deadline, which none of them would live to see.
+        let (api, params) = (config_maps("          ", Duration::from_millis(200)), ListParams::default());
+        let lists = (0..10).map(|_| async { excess(&api.list(&params).await.unwrap_err()) });
+        let errors = futures::future::join_all(lists).await;
+        let together = errors.iter().filter(|error| error.contains("larger than 3000 bytes")).count();
+        assert_eq!(together, 4, "{errors:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_talks_too_much_is_read_slowly() {
+        let said = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&said);
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let count = Arc::clone(&count);
+            // Empty lines are no events, so nothing ever comes of them. It gives up at last, or we would never return.
+            let lines = futures::stream::iter(0..1000).map(move |_| {
+                count.fetch_add(10, Ordering::Relaxed);
+                Chunk::Ok(http_body::Frame::data(Bytes::from_static(b"\n\n\n\n\n\n\n\n\n\n")))
+            });
+            async { Ok::<_, BoxError>(Response::new(StreamBody::new(lines))) }
+        });
+        let client = ClientBuilder::new(server, "default").with_layer(&BOUNDS).build();
+        let events =
+            Api::<ConfigMap>::default_namespaced(client).watch(&WatchParams::default(), "0").await.unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(30), Box::pin(events).try_next()).await;
+        assert!(event.is_err(), "{event:?}");
+        let said = said.load(Ordering::Relaxed);
+        assert!((1000..=1000 + 30 * 110).contains(&said), "{said} bytes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_ends_at_once_fails() {
+        let server =
+            tower::service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) });
+        let client = ClientBuilder::new(server, "default").with_layer(&BOUNDS).build();
+        let events =
+            Api::<ConfigMap>::default_namespaced(client).watch(&WatchParams::default(), "0").await.unwrap();
+        let error = Box::pin(events).try_next().await.unwrap_err();
+        assert!(excess(&error).contains("after it had begun"), "{}", excess(&error));
     }
 }

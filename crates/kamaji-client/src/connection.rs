@@ -1,7 +1,10 @@
 //! The connection itself.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -10,9 +13,9 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use rustls::client::Resumption;
 use rustls::pki_types::InvalidDnsNameError;
-use tower::{BoxError, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
-use crate::Bounds;
+use crate::{Bounds, Exceeded};
 
 /// How often the peer is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,7 +54,8 @@ pub fn connect(config: &Config, bounds: Bounds) -> Result<Client, Unconnectable>
         let name = name.clone().try_into().map_err(Unconnectable::ServerName)?;
         https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
-    let https = https.enable_all_versions().wrap_connector(connector);
+    let https =
+        Timely { inner: https.enable_all_versions().wrap_connector(connector), limit: bounds.connect };
     let http: legacy::Client<_, Body> = legacy::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -67,4 +71,35 @@ pub fn connect(config: &Config, bounds: Bounds) -> Result<Client, Unconnectable>
         .with_layer(&config.extra_headers_layer().map_err(unusable)?)
         .with_layer(&bounds);
     Ok(stack.build())
+}
+
+/// Makes connections, or gives up in time: a peer that is stopped accepts connections and never says hello.
+#[derive(Clone)]
+struct Timely<C> {
+    inner: C,
+    limit: Duration,
+}
+
+impl<C> Service<Uri> for Timely<C>
+where
+    C: Service<Uri>,
+    C::Future: Send + 'static,
+    C::Response: 'static,
+    C::Error: Into<BoxError>,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (limit, made) = (self.limit, self.inner.call(uri));
+        Box::pin(async move {
+            let in_time = tokio::time::timeout(limit, made).await;
+            in_time.map_err(|_| Exceeded::Connection(limit))?.map_err(Into::into)
+        })
+    }
 }

@@ -19,13 +19,18 @@
 //! # What holds
 //! - A request that is no watch ends within [`Bounds::answer`], from the first try to connect to the last byte.
 //! - A watch has begun within [`Bounds::answer`], and fails when nothing comes for [`Bounds::silence`].
+//! - A watch that ends within 5 s fails, so that a server which ends every watch at once is not asked without a pause.
 //! - A connection whose peer is gone or stopped is noticed within 10 s, by HTTP/2 pings, also while only watches are open.
-//! - An answer is at most [`Bounds::size`] bytes long; of a watch, each event is.
+//! - A connection that is not there within [`Bounds::connect`], TLS included, is given up.
+//! - An answer is at most [`Bounds::size`] bytes long (of a watch, an event is an answer), and all that have not ended yet are
+//!   at most [`Bounds::together`].
+//! - Of a watch, no more than [`Bounds::rate`] is read, once it has said as much as [`Bounds::size`].
 //! - Redirects are answers like any other, and no proxy is used but the one in the [`Config`](kube::Config).
 
 mod body;
 mod bounds;
 mod connection;
+mod held;
 
 pub use bounds::{Bounds, Exceeded};
 pub use connection::{Unconnectable, connect};
