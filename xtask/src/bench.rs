@@ -7,9 +7,12 @@ mod operator;
 mod report;
 mod sightings;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use self::{
@@ -20,7 +23,7 @@ use self::{
     sightings::Sightings,
 };
 use crate::{
-    cache::Cache,
+    cache::{Cache, write_atomically},
     cluster, command,
     kubectl::{self, Kubectl},
     programs::{self, Program},
@@ -36,6 +39,9 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 /// How often the repair of a drifted object is measured.
 const REPAIRS: usize = 5;
+
+/// How long the tenants are left alone to count the requests that are made nevertheless.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +100,28 @@ impl Bench<'_> {
         for run in 0..self.extent.runs {
             self.run(&model, run, &mut watches, &mut figures)?;
         }
-        figures.floor_burst = self.progress.step("many bare Deployments at once", || {
-            let names = self.names("floors");
-            let burst = self.floors(&model, &names, &mut watches)?;
-            self.remove_floors(&names, &mut watches)?;
+        // Once before the tenants and once after, so that a machine that becomes slower or faster hits both alike.
+        self.many_floors(&model, "before", &mut watches, &mut figures)?;
+        self.many(&mut watches, &mut figures)?;
+        self.many_floors(&model, "after", &mut watches, &mut figures)?;
+        Ok(figures)
+    }
+
+    fn many_floors(
+        &self,
+        model: &Model,
+        when: &str,
+        watches: &mut Watches,
+        figures: &mut Figures,
+    ) -> Result<()> {
+        let burst = self.progress.step("many bare Deployments at once", || {
+            let names = self.names(when);
+            let burst = self.floors(model, &names, watches)?;
+            self.remove_floors(&names, watches)?;
             Ok(burst)
         })?;
-        self.many(&mut watches, &mut figures)?;
-        Ok(figures)
+        figures.floor_bursts.push(burst);
+        Ok(())
     }
 
     /// One of each, alternately, so that whatever else this machine does hits all alike.
@@ -148,10 +168,33 @@ impl Bench<'_> {
                 .map(|turn| repair(self.kubectl, &names[turn % names.len()], &mut watches.secrets))
                 .collect::<Result<Vec<_>>>()
         })?;
+        figures.inside_repairs =
+            self.progress.step("repairing an object inside a tenant", || self.inside_repairs(&names))?;
+        figures.idle_requests = self.progress.step("letting the tenants rest", || {
+            operator.usage_at_rest()?;
+            operator.requests_of_idle_tenants(IDLE)
+        })?;
         figures.restart = self.progress.step("restarting the operator", || self.restart(&names))?;
         figures.deletion =
             self.progress.step("deleting the tenants", || timed(|| self.remove_tenants(&names, watches)))?;
         Ok(())
+    }
+
+    /// Deletes an object of ours inside some tenants, as their administrators.
+    fn inside_repairs(&self, names: &[String]) -> Result<Vec<Duration>> {
+        let turns = (0..REPAIRS).map(|turn| {
+            let file = self.cache.tenant_kubeconfig(NAMESPACE, "measured");
+            let content =
+                self.kubectl.tenant_kubeconfig(NAMESPACE, &names[turn % names.len()], "admin.conf")?;
+            write_atomically(&file, content.as_bytes())?;
+            let tenant = Kubectl::new(self.cache, &file);
+            let mut config_maps = Sightings::of(&tenant, "kube-system", "configmaps")?;
+            config_maps.until("kubelet-config", sightings::Kind::Added, LIMIT)?;
+            let repaired = inside_repair(&tenant, &mut config_maps);
+            fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+            repaired
+        });
+        turns.collect()
     }
 
     fn names(&self, prefix: &str) -> Vec<String> {
@@ -279,6 +322,16 @@ fn repair(kubectl: &Kubectl, tenant: &str, secrets: &mut Sightings) -> Result<Du
     kubectl.run(&["delete", "secret", "--namespace", NAMESPACE, "--wait=false", &name])?;
     let gone = secrets.until(&name, sightings::Kind::Deleted, LIMIT)?;
     let back = secrets.until(&name, sightings::Kind::Added, LIMIT)?;
+    Ok(back.saturating_duration_since(gone))
+}
+
+/// From the moment that an object of ours inside a tenant is gone to the moment that it is back.
+fn inside_repair(tenant: &Kubectl, config_maps: &mut Sightings) -> Result<Duration> {
+    let name = "kubelet-config";
+    config_maps.forget();
+    tenant.run(&["delete", "configmap", "--namespace=kube-system", "--wait=false", name])?;
+    let gone = config_maps.until(name, sightings::Kind::Deleted, LIMIT)?;
+    let back = config_maps.until(name, sightings::Kind::Added, LIMIT)?;
     Ok(back.saturating_duration_since(gone))
 }
 

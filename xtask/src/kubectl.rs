@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use kamaji_api::Child;
 use serde_json::Value;
 
 use crate::{
@@ -51,6 +52,13 @@ impl Kubectl {
     pub fn get(&self, arguments: &[&str]) -> Result<Value> {
         let text = command::output(self.command().arg("get").args(arguments).args(["--output", "json"]))?;
         serde_json::from_str(&text).context("reading kubectl's JSON")
+    }
+
+    /// A kubeconfig of a tenant, by its key in the Secret of the tenant's administrator.
+    pub fn tenant_kubeconfig(&self, namespace: &str, tenant: &str, key: &str) -> Result<String> {
+        let secret = Child::AdminKubeconfig.name(tenant);
+        let template = format!(r#"--output=go-template={{{{index .data "{key}" | base64decode}}}}"#);
+        self.run(&["get", "secret", &secret, "--namespace", namespace, &template])
     }
 
     /// Makes these objects true by server-side apply.

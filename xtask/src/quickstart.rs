@@ -110,9 +110,7 @@ fn wait_for_tenant(progress: &Progress, kubectl: &Kubectl) -> Result<()> {
 }
 
 fn fetch_kubeconfig(kubectl: &Kubectl, into: &Path) -> Result<()> {
-    let secret = format!("{TENANT}-admin-kubeconfig");
-    let template = r#"--output=go-template={{index .data "admin.conf" | base64decode}}"#;
-    let content = kubectl.run(&["get", "secret", &secret, "--namespace", NAMESPACE, template])?;
+    let content = kubectl.tenant_kubeconfig(NAMESPACE, TENANT, "admin.conf")?;
     write_atomically(into, content.as_bytes())
 }
 

@@ -129,9 +129,7 @@ impl Model {
 
     /// The administrator's kubeconfig.
     pub(super) fn kubeconfig(kubectl: &Kubectl) -> Result<String> {
-        let secret = Child::AdminKubeconfig.name(MODEL);
-        let template = r#"--output=go-template={{index .data "super-admin.conf" | base64decode}}"#;
-        kubectl.run(&["get", "secret", &secret, "--namespace", NAMESPACE, template])
+        kubectl.tenant_kubeconfig(NAMESPACE, MODEL, "super-admin.conf")
     }
 
     /// Writes every file that a volume of the Pod projects below this folder.

@@ -42,6 +42,17 @@ pub(super) struct Usage {
     pub(super) resident_bytes: u64,
     /// Passes over tenants that ended well.
     pub(super) passes: usize,
+    /// Requests to the API servers of tenants.
+    pub(super) tenant_requests: usize,
+}
+
+/// Requests to tenants in a time in which nobody did anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct IdleRequests {
+    /// How many.
+    pub(super) made: usize,
+    /// In how long a time.
+    pub(super) time: Duration,
 }
 
 impl Operator {
@@ -78,6 +89,14 @@ impl Operator {
         let text = http_get(SocketAddr::new(self.address, METRICS_PORT), "/metrics")
             .with_context(|| format!("asking the operator {} for its metrics", self.pod))?;
         usage_in(&text)
+    }
+
+    /// How many requests it makes to tenants within so long a time, in which nobody does anything.
+    pub(super) fn requests_of_idle_tenants(&self, time: Duration) -> Result<IdleRequests> {
+        let before = self.usage()?.tenant_requests;
+        // How many are made in a while cannot be known before the while is over.
+        thread::sleep(time);
+        Ok(IdleRequests { made: self.usage()?.tenant_requests - before, time })
     }
 
     /// What it had used when it came to rest.
@@ -125,6 +144,7 @@ fn usage_in(metrics: &str) -> Result<Usage> {
         processor: Duration::from_secs_f64(sum("process_cpu_seconds_total", &[])?),
         resident_bytes: whole(sum("process_resident_memory_bytes", &[])?)?,
         passes: usize::try_from(whole(passes)?)?,
+        tenant_requests: usize::try_from(whole(sum("kamaji_tenant_requests_total", &[])?)?)?,
     })
 }
 
@@ -137,10 +157,16 @@ mod tests {
         let metrics = "# TYPE process_cpu_seconds counter\n\
                        process_cpu_seconds_total 1.25\n\
                        process_resident_memory_bytes 1048576\n\
+                       kamaji_tenant_requests_total 42\n\
                        controller_runtime_reconcile_total{controller=\"datastore\",result=\"success\"} 9\n\
                        controller_runtime_reconcile_total{controller=\"tenantcontrolplane\",result=\"success\"} 7\n\
                        controller_runtime_reconcile_total{controller=\"tenantcontrolplane\",result=\"error\"} 2\n";
-        let expected = Usage { processor: Duration::from_millis(1250), resident_bytes: 1 << 20, passes: 7 };
+        let expected = Usage {
+            processor: Duration::from_millis(1250),
+            resident_bytes: 1 << 20,
+            passes: 7,
+            tenant_requests: 42,
+        };
         assert_eq!(usage_in(metrics).unwrap(), expected);
         assert!(usage_in("nothing 1").unwrap_err().to_string().contains("process_cpu_seconds_total"));
     }
