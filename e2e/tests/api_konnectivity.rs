@@ -1,12 +1,7 @@
 //! The tunnel's end in the management cluster, against a real Kubernetes API and a real etcd: everything is there when it
 //! is on, comes back when it is deleted or edited, and is gone when it is off.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that panics has failed, which is what it is for"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 #![expect(clippy::print_stdout, reason = "figures for who reads the output of a run")]
-#![expect(clippy::large_futures, reason = "a test has few of them, and they are short-lived")]
 
 #[path = "api_konnectivity/drift.rs"]
 mod drift;
