@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     passes: Family<ResultLabels, Counter>,
     failures: Family<ControllerLabels, Counter>,
     durations: Family<ControllerLabels, Histogram>,
+    /// Requests to the API servers of tenants.
+    pub(crate) tenant_requests: Counter,
 }
 
 impl Default for Metrics {
@@ -44,6 +46,7 @@ impl Default for Metrics {
             passes: Family::default(),
             failures: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(buckets())),
+            tenant_requests: Counter::default(),
         }
     }
 }
@@ -82,6 +85,11 @@ impl Metrics {
             "kamaji_handler_time_seconds",
             "Duration of each stage of a pass",
             self.stages.clone(),
+        );
+        registry.register(
+            "kamaji_tenant_requests",
+            "Requests to the API servers of tenants",
+            self.tenant_requests.clone(),
         );
         registry.register("controller_runtime_reconcile", "Passes by result", self.passes.clone());
         registry.register("controller_runtime_reconcile_errors", "Passes that failed", self.failures.clone());

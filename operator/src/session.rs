@@ -8,6 +8,7 @@ mod keeper;
 mod pace;
 mod plan;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +16,16 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kamaji_addons::Object;
 use kamaji_addons::kubeadm::rbac;
 use kamaji_api::labels;
 use kamaji_apply::Cluster;
-use kamaji_client::{Bounds, connect};
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kamaji_client::{Bounds, connect, counted};
+use kube::api::{ApiResource, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -57,6 +60,11 @@ const TOLERATED: u32 = 3;
 /// A watch is renewed so often, in seconds.
 const WATCH_RENEWAL: u32 = 290;
 
+/// So many objects come with one answer. Few, because all of them may be large and somebody else's.
+const PAGE: u32 = 20;
+/// The most that is repeated of an error, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
 /// Why a visit ended.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -70,8 +78,27 @@ pub(crate) struct Session {
     pub(crate) sight: watch::Sender<Option<Sight>>,
     /// The tenant may have come back.
     pub(crate) wake: Arc<Notify>,
+    /// Counts requests to tenants.
+    pub(crate) requests: Counter,
     /// Tells that something new has been seen.
     pub(crate) nudge: Box<dyn Fn() + Send + Sync>,
+}
+
+/// How far a visit came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// The API server did not let us in.
+    Nothing,
+    /// It did, and not everything was looked at.
+    Server,
+    /// Everything was looked at.
+    Everything,
+}
+
+/// How a visit ended.
+struct End {
+    reach: Reach,
+    cause: Cause,
 }
 
 impl Session {
@@ -84,26 +111,29 @@ impl Session {
         loop {
             let plan = Arc::clone(&plans.borrow_and_update());
             let begin = Instant::now();
-            let (reached, ended) = tokio::select! {
+            let end = tokio::select! {
                 end = self.visit(&plan, &mut connection) => end,
                 changed = plans.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    // Nobody knows whether it would still have answered.
+                    heard = Instant::now();
                     continue;
                 }
             };
-            let message = chain(ended.as_ref());
+            let message = told(end.cause.as_ref());
             tracing::debug!(tenant = %plan.interior.tenant.id, message, "the visit ended");
-            if reached {
+            if end.reach > Reach::Nothing {
                 heard = Instant::now();
             }
+            let was_slow = end.reach == Reach::Server && begin.elapsed() >= PATIENCE;
             if heard.elapsed() >= PATIENCE {
                 self.report(&plan, Err(message), Inside::Unknown);
-            } else if reached && failures > TOLERATED {
+            } else if end.reach > Reach::Nothing && (was_slow || failures > TOLERATED) {
                 self.report(&plan, Ok(()), Inside::Failing { reason: "Interrupted", message });
             }
-            let lasted = reached && begin.elapsed() >= LONGEST_PAUSE;
+            let lasted = end.reach == Reach::Everything && begin.elapsed() >= LONGEST_PAUSE;
             failures = if lasted { 0 } else { failures + 1 };
             tokio::select! {
                 () = tokio::time::sleep(backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE)) => {}
@@ -113,19 +143,33 @@ impl Session {
         }
     }
 
-    /// Keeps the tenant's inside until something breaks; tells what broke, and whether the tenant had been reached.
-    async fn visit(&self, plan: &Arc<Plan>, connection: &mut Option<(Access, Client)>) -> (bool, Cause) {
+    /// Keeps the tenant's inside until something breaks.
+    async fn visit(&self, plan: &Arc<Plan>, connection: &mut Option<(Access, Client)>) -> End {
         let client = match self.connected(&plan.access, connection).await {
             Ok(client) => client,
-            Err(cause) => return (false, cause),
+            Err(cause) => return End { reach: Reach::Nothing, cause },
         };
         if let Err(cause) = greet(&client).await {
-            return (false, cause);
+            return End { reach: Reach::Nothing, cause };
         }
         self.report(plan, Ok(()), Inside::Unknown);
-        match self.keep(plan, client).await {
-            Ok(never) => match never {},
-            Err(cause) => (true, cause),
+        let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), &plan.interior) {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                let message = told(&error);
+                self.report(plan, Ok(()), Inside::Failing { reason: "ConfigurationInvalid", message });
+                // Only another plan can mend it, but the tenant may go.
+                let Err(cause) = idle(&client).await;
+                return End { reach: Reach::Everything, cause };
+            }
+        };
+        let mut budget = Budget::new(Instant::now());
+        match enter(&client, &mut keeper, &mut budget).await {
+            Ok(events) => {
+                let Err(cause) = self.keep(plan, keeper, events, budget).await;
+                End { reach: Reach::Everything, cause }
+            }
+            Err(cause) => End { reach: Reach::Server, cause },
         }
     }
 
@@ -155,26 +199,20 @@ impl Session {
             kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.cluster_url = format!("https://{}", access.address).parse()?;
         config.tls_server_name = Some(access.server_name.clone());
-        Ok(connect(&config, BOUNDS)?)
+        let requests = self.requests.clone();
+        Ok(counted(connect(&config, BOUNDS)?, move || {
+            requests.inc();
+        }))
     }
 
-    async fn keep(&self, plan: &Arc<Plan>, client: Client) -> Result<std::convert::Infallible, Cause> {
-        let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), &plan.interior) {
-            Ok(keeper) => keeper,
-            Err(error) => {
-                let message = chain(&error);
-                self.report(plan, Ok(()), Inside::Failing { reason: "ConfigurationInvalid", message });
-                // Only another plan can mend it.
-                return std::future::pending().await;
-            }
-        };
-        for resource in keeper.unwatched() {
-            for leftover in listed(&client, &resource).await? {
-                keeper.look(&resource, &leftover).await?;
-            }
-        }
-        let mut events: Events = keeper.watched().iter().map(|resource| watch(&client, resource)).collect();
-        let mut budget = Budget::new(Instant::now());
+    /// Repairs what changes.
+    async fn keep(
+        &self,
+        plan: &Arc<Plan>,
+        mut keeper: Keeper,
+        mut events: Events,
+        mut budget: Budget,
+    ) -> Result<Infallible, Cause> {
         loop {
             self.report(plan, Ok(()), keeper.state());
             tokio::select! {
@@ -213,32 +251,79 @@ async fn greet(client: &Client) -> Result<(), Cause> {
     let request = axum::http::Request::get("/readyz").body(Vec::new())?;
     client.request_text(request).await?;
     let cluster = Cluster::new(client.clone(), FIELD_MANAGER);
-    let desired = rbac::cluster_admins();
-    let live: Option<ClusterRoleBinding> = cluster.get_opt(None, &desired.name_any()).await?;
-    cluster.settle(&desired, live.as_ref()).await?;
+    let administrators = Object::of(&rbac::cluster_admins());
+    let live = cluster.get_dynamic(&administrators.resource, &administrators.desired).await?;
+    keeper::place(&cluster, &administrators, live.as_ref()).await?;
     Ok(())
 }
 
-type Event = (Arc<ApiResource>, Result<watcher::Event<DynamicObject>, watcher::Error>);
-type Events = SelectAll<BoxStream<'static, Event>>;
-
-fn ours() -> String {
-    format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE)
+/// Looks at everything once. One kind comes after the other, so that never more than one list is in memory.
+async fn enter(client: &Client, keeper: &mut Keeper, budget: &mut Budget) -> Result<Events, Cause> {
+    for resource in keeper.unwatched() {
+        // A watch that is dropped once its list is in.
+        listed(watch(client, &resource), keeper, budget).await?;
+    }
+    let mut events = Events::new();
+    for resource in keeper.watched() {
+        events.push(listed(watch(client, &resource), keeper, budget).await?);
+    }
+    Ok(events)
 }
 
-fn watch(client: &Client, resource: &Arc<ApiResource>) -> BoxStream<'static, Event> {
-    let config = watcher::Config::default().labels(&ours()).timeout(WATCH_RENEWAL);
+/// The watch, once everything that was there has been looked at.
+async fn listed(mut watch: Watch, keeper: &mut Keeper, budget: &mut Budget) -> Result<Watch, Cause> {
+    loop {
+        let (resource, event) = watch.next().await.ok_or("a watch ended")?;
+        tokio::time::sleep(budget.take(Instant::now())).await;
+        let event = event?;
+        let is_last = matches!(event, watcher::Event::InitDone);
+        keeper.note(&resource, event).await?;
+        if is_last {
+            return Ok(watch);
+        }
+    }
+}
+
+/// Does nothing until the tenant goes.
+async fn idle(client: &Client) -> Result<Infallible, Cause> {
+    let resource = Arc::new(ApiResource::erase::<ClusterRoleBinding>(&()));
+    let (mut events, mut budget) = (watch(client, &resource), Budget::new(Instant::now()));
+    loop {
+        let (_, event) = events.next().await.ok_or("the watch ended")?;
+        tokio::time::sleep(budget.take(Instant::now())).await;
+        drop(event?);
+    }
+}
+
+/// What went wrong, in so few words that they fit into a condition: they may be the tenant's.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = chain(error);
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+type Event = (Arc<ApiResource>, Result<watcher::Event<DynamicObject>, watcher::Error>);
+type Watch = BoxStream<'static, Event>;
+type Events = SelectAll<Watch>;
+
+fn watch(client: &Client, resource: &Arc<ApiResource>) -> Watch {
+    let ours = format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE);
+    let config = watcher::Config::default().labels(&ours).timeout(WATCH_RENEWAL).page_size(PAGE);
     let resource = Arc::clone(resource);
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource.as_ref());
     watcher::watcher(api, config).map(move |event| (Arc::clone(&resource), event)).boxed()
 }
 
-/// Everything of this kind that carries our label. Of a kind that the tenant's version does not know there is nothing.
-async fn listed(client: &Client, resource: &ApiResource) -> Result<Vec<DynamicObject>, Cause> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    match api.list(&ListParams::default().labels(&ours())).await {
-        Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tenant_says_is_cut_between_letters() {
+        let error = std::io::Error::other("ä".repeat(10_000));
+        assert_eq!(told(&error).chars().count(), LONGEST_MESSAGE + 1);
+        assert_eq!(told(&std::io::Error::other("brief")), "brief");
     }
 }

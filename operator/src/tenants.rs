@@ -74,7 +74,7 @@ impl Tenants {
         let answers = ready_pods > 0;
         let mut tenants = self.lock();
         let known = tenants.entry(tenant.uid.clone()).or_default();
-        let Some(running) = &known.session else {
+        let Some(running) = &mut known.session else {
             known.session = answers.then(|| begin(cx, tenant, plan));
             return None;
         };
@@ -86,7 +86,9 @@ impl Tenants {
             differs
         });
         let sight = running.sight.borrow().clone();
-        if answers && sight.as_ref().is_none_or(|sight| sight.reached.is_err()) {
+        // Only what happens to the Pods: were a failure to wake the session, each would hasten the next.
+        let came_up = answers && !std::mem::replace(&mut running.answers, answers);
+        if came_up && sight.as_ref().is_none_or(|sight| sight.reached.is_err()) {
             running.wake.notify_one();
         }
         sight.filter(|sight| sight.plan == *running.plan.borrow())
@@ -108,6 +110,7 @@ fn begin(cx: &Context, tenant: &TenantId, plan: Plan) -> Running {
         plan: kept,
         sight: seen,
         wake: Arc::clone(&wake),
+        requests: cx.metrics.tenant_requests.clone(),
         // The receiver ends only with the process.
         nudge: Box::new(move || drop(nudge.unbounded_send(tenant.clone()))),
     };

@@ -30,7 +30,9 @@
 mod body;
 mod bounds;
 mod connection;
+mod counted;
 mod held;
 
 pub use bounds::{Bounds, Exceeded};
 pub use connection::{Unconnectable, connect};
+pub use counted::counted;
