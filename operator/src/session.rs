@@ -153,7 +153,7 @@ impl Session {
             return End { reach: Reach::Nothing, cause };
         }
         self.report(plan, Ok(()), Inside::Unknown);
-        let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), &plan.interior) {
+        let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), plan) {
             Ok(keeper) => keeper,
             Err(error) => {
                 let message = told(&error);
@@ -166,7 +166,7 @@ impl Session {
         let mut budget = Budget::new(Instant::now());
         match enter(&client, &mut keeper, &mut budget).await {
             Ok(events) => {
-                let Err(cause) = self.keep(plan, keeper, events, budget).await;
+                let Err(cause) = self.keep(plan, &mut keeper, events, budget).await;
                 End { reach: Reach::Everything, cause }
             }
             Err(cause) => End { reach: Reach::Server, cause },
@@ -209,7 +209,7 @@ impl Session {
     async fn keep(
         &self,
         plan: &Arc<Plan>,
-        mut keeper: Keeper,
+        keeper: &mut Keeper,
         mut events: Events,
         mut budget: Budget,
     ) -> Result<Infallible, Cause> {
@@ -253,15 +253,15 @@ async fn greet(client: &Client) -> Result<(), Cause> {
     let cluster = Cluster::new(client.clone(), FIELD_MANAGER);
     let administrators = Object::of(&rbac::cluster_admins());
     let live = cluster.get_dynamic(&administrators.resource, &administrators.desired).await?;
-    keeper::place(&cluster, &administrators, live.as_ref()).await?;
+    keeper::ensure(&cluster, &administrators, live.as_ref()).await?;
     Ok(())
 }
 
 /// Looks at everything once. One kind comes after the other, so that never more than one list is in memory.
 async fn enter(client: &Client, keeper: &mut Keeper, budget: &mut Budget) -> Result<Events, Cause> {
     for resource in keeper.unwatched() {
-        // A watch that is dropped once its list is in.
-        listed(watch(client, &resource), keeper, budget).await?;
+        // Nothing more is to come of these.
+        drop(listed(watch(client, &resource), keeper, budget).await?);
     }
     let mut events = Events::new();
     for resource in keeper.watched() {

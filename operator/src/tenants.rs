@@ -28,6 +28,8 @@ struct Running {
     plan: watch::Sender<Arc<Plan>>,
     sight: watch::Receiver<Option<Sight>>,
     wake: Arc<Notify>,
+    /// Whether a Pod could answer when last looked.
+    answers: bool,
     _task: JoinSet<()>,
 }
 
@@ -87,7 +89,8 @@ impl Tenants {
         });
         let sight = running.sight.borrow().clone();
         // Only what happens to the Pods: were a failure to wake the session, each would hasten the next.
-        let came_up = answers && !std::mem::replace(&mut running.answers, answers);
+        let answered = std::mem::replace(&mut running.answers, answers);
+        let came_up = answers && !answered;
         if came_up && sight.as_ref().is_none_or(|sight| sight.reached.is_err()) {
             running.wake.notify_one();
         }
@@ -116,5 +119,5 @@ fn begin(cx: &Context, tenant: &TenantId, plan: Plan) -> Running {
     };
     let mut task = JoinSet::new();
     task.spawn(session.run());
-    Running { plan, sight, wake, _task: task }
+    Running { plan, sight, wake, answers: true, _task: task }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kamaji_addons::{Identity, Interior, Object};
+use kamaji_api::labels;
 use kamaji_apply::{Cluster, Error};
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
-use super::Cause;
 use super::pace::Pace;
-use super::plan::Inside;
+use super::plan::{Inside, Plan};
+use super::{Cause, told};
 use crate::backoff;
-use crate::error::chain;
 
 /// How soon something that could not be repaired is tried again, at first.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -26,11 +27,11 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Keeps the objects of one plan.
 pub(super) struct Keeper {
     cluster: Cluster,
-    interior: Interior,
+    plan: Arc<Plan>,
     watched: Vec<Arc<ApiResource>>,
     unwatched: Vec<Arc<ApiResource>>,
-    /// What should be; rendered again when it is needed.
-    desired: Option<Rendered>,
+    /// Rendered again when it is needed.
+    rendered: Option<Rendered>,
     /// What a list that is coming in has not shown yet, by kind.
     missing: BTreeMap<String, BTreeSet<Identity>>,
     /// Kinds whose first list is in.
@@ -41,7 +42,10 @@ pub(super) struct Keeper {
 }
 
 struct Rendered {
+    /// What should be.
     objects: BTreeMap<Identity, Object>,
+    /// What may have been left, and should not be.
+    leftovers: BTreeMap<Identity, Object>,
     until: Instant,
 }
 
@@ -53,18 +57,17 @@ struct Wait {
 }
 
 impl Keeper {
-    pub(super) fn new(cluster: Cluster, interior: &Interior) -> Result<Self, kamaji_addons::Error> {
-        let objects = rendered(interior)?;
-        let watched = kinds(objects.values().map(|object| &object.resource));
-        let possible = kamaji_addons::possible(interior);
-        let mut unwatched = kinds(possible.iter().map(|object| &object.resource));
+    pub(super) fn new(cluster: Cluster, plan: &Arc<Plan>) -> Result<Self, kamaji_addons::Error> {
+        let rendered = Rendered::of(&plan.interior)?;
+        let watched = kinds(rendered.objects.values().map(|object| &object.resource));
+        let mut unwatched = kinds(rendered.leftovers.values().map(|object| &object.resource));
         unwatched.retain(|kind| !watched.contains(kind));
         Ok(Self {
             cluster,
-            interior: interior.clone(),
+            plan: Arc::clone(plan),
             watched,
             unwatched,
-            desired: Some(Rendered { objects, until: Instant::now() + QUIET }),
+            rendered: Some(rendered),
             missing: BTreeMap::new(),
             listed: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -73,8 +76,8 @@ impl Keeper {
     }
 
     /// The kinds of which something should be.
-    pub(super) fn watched(&self) -> &[Arc<ApiResource>] {
-        &self.watched
+    pub(super) fn watched(&self) -> Vec<Arc<ApiResource>> {
+        self.watched.clone()
     }
 
     /// The kinds of which nothing should be, but something may be left.
@@ -108,8 +111,8 @@ impl Keeper {
     ) -> Result<(), Cause> {
         match event {
             watcher::Event::Init => {
-                let wanted =
-                    self.desired()?.keys().filter(|object| is_of(object, resource)).cloned().collect();
+                let objects = &self.rendered()?.objects;
+                let wanted = objects.keys().filter(|object| is_of(object, resource)).cloned().collect();
                 self.missing.insert(resource.plural.clone(), wanted);
                 Ok(())
             }
@@ -132,24 +135,36 @@ impl Keeper {
     }
 
     /// Looks at one object that carries our label.
-    pub(super) async fn look(&mut self, resource: &ApiResource, live: &DynamicObject) -> Result<(), Cause> {
+    async fn look(&mut self, resource: &ApiResource, live: &DynamicObject) -> Result<(), Cause> {
         let identity = identity(resource, live);
-        if self.desired()?.contains_key(&identity) {
+        let rendered = self.rendered()?;
+        if rendered.objects.contains_key(&identity) {
             return self.settle(&identity, Some(live)).await;
         }
-        let is_left_over = live.metadata.deletion_timestamp.is_none()
-            && kamaji_addons::possible(&self.interior).iter().any(|object| object.identity() == identity);
-        if is_left_over {
+        if rendered.leftovers.contains_key(&identity) && live.metadata.deletion_timestamp.is_none() {
             let removed = self.cluster.delete_dynamic(resource, live).await.map(drop);
-            self.judge(&identity, removed)?;
+            return self.judge(&identity, removed);
         }
+        self.waiting.remove(&identity);
         Ok(())
+    }
+
+    /// Looks once more at something that could not be removed.
+    async fn remove(&mut self, identity: &Identity) -> Result<(), Cause> {
+        let Some(Object { resource, desired }) = self.rendered()?.leftovers.get(identity).cloned() else {
+            self.waiting.remove(identity);
+            return Ok(());
+        };
+        match self.cluster.get_dynamic(&resource, &desired).await {
+            Ok(Some(live)) if is_ours(&live) => self.look(&resource, &live).await,
+            found => self.judge(identity, found.map(drop)),
+        }
     }
 
     /// When something has to be looked at again.
     pub(super) async fn due(&self) {
         let waits = self.waiting.values().map(|wait| wait.until);
-        match waits.chain(self.desired.as_ref().map(|rendered| rendered.until)).min() {
+        match waits.chain(self.rendered.as_ref().map(|rendered| rendered.until)).min() {
             Some(until) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
@@ -161,17 +176,21 @@ impl Keeper {
         let due = self.waiting.iter().filter(|(_, wait)| wait.until <= now);
         let due: Vec<Identity> = due.map(|(identity, _)| identity.clone()).collect();
         for identity in due {
-            self.settle(&identity, None).await?;
+            if self.rendered()?.objects.contains_key(&identity) {
+                self.settle(&identity, None).await?;
+            } else {
+                self.remove(&identity).await?;
+            }
         }
-        if self.desired.as_ref().is_some_and(|rendered| rendered.until <= now) {
-            self.desired = None;
+        if self.rendered.as_ref().is_some_and(|rendered| rendered.until <= now) {
+            self.rendered = None;
         }
         Ok(())
     }
 
     /// The object is as it should be, if it should be at all.
     async fn settle(&mut self, identity: &Identity, live: Option<&DynamicObject>) -> Result<(), Cause> {
-        let Some(object) = self.desired()?.get(identity).cloned() else {
+        let Some(object) = self.rendered()?.objects.get(identity).cloned() else {
             self.waiting.remove(identity);
             return Ok(());
         };
@@ -188,23 +207,8 @@ impl Keeper {
             wait.or_insert(Wait { until, failures: 0, problem: None }).until = until;
             return Ok(());
         }
-        let applied = self.apply(&object, live).await;
-        self.judge(identity, applied)
-    }
-
-    async fn apply(&self, object: &Object, live: Option<&DynamicObject>) -> Result<(), Error> {
-        let Object { resource, desired } = object;
-        match self.cluster.settle_dynamic(resource, desired, live).await {
-            // What cannot be changed (whom a binding binds to, whom a Deployment selects) is made anew.
-            Err(error) if error.is_invalid() => {
-                let Some(live) = self.cluster.get_dynamic(resource, desired).await? else {
-                    return Err(error);
-                };
-                self.cluster.delete_dynamic(resource, &live).await?;
-                self.cluster.settle_dynamic(resource, desired, None).await.map(drop)
-            }
-            settled => settled.map(drop),
-        }
+        let ensured = ensure(&self.cluster, &object, live).await;
+        self.judge(identity, ensured)
     }
 
     /// A failure that is the connection's ends the visit; one of the object's own is tried again later.
@@ -218,25 +222,69 @@ impl Keeper {
         }
         let failures = self.waiting.get(identity).map_or(0, |wait| wait.failures) + 1;
         let pause = backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE);
-        let wait = Wait { until: Instant::now() + pause, failures, problem: Some(chain(&error)) };
+        let wait = Wait { until: Instant::now() + pause, failures, problem: Some(told(&error)) };
         self.waiting.insert(identity.clone(), wait);
         Ok(())
     }
 
-    /// What should be, rendered if it is not at hand.
-    fn desired(&mut self) -> Result<&BTreeMap<Identity, Object>, kamaji_addons::Error> {
-        let until = Instant::now() + QUIET;
-        let rendered = match self.desired.take() {
-            Some(rendered) => Rendered { until, ..rendered },
-            None => Rendered { objects: rendered(&self.interior)?, until },
+    /// What should be and what should not, rendered if it is not at hand.
+    fn rendered(&mut self) -> Result<&Rendered, kamaji_addons::Error> {
+        let rendered = match self.rendered.take() {
+            Some(rendered) => Rendered { until: Instant::now() + QUIET, ..rendered },
+            None => Rendered::of(&self.plan.interior)?,
         };
-        Ok(&self.desired.insert(rendered).objects)
+        Ok(self.rendered.insert(rendered))
     }
 }
 
-fn rendered(interior: &Interior) -> Result<BTreeMap<Identity, Object>, kamaji_addons::Error> {
-    let objects = kamaji_addons::desired(interior)?;
-    Ok(objects.into_iter().map(|object| (object.identity(), object)).collect())
+impl Rendered {
+    fn of(interior: &Interior) -> Result<Self, kamaji_addons::Error> {
+        let by_identity = |object: Object| (object.identity(), object);
+        let objects: BTreeMap<_, _> =
+            kamaji_addons::desired(interior)?.into_iter().map(by_identity).collect();
+        let mut leftovers: BTreeMap<_, _> =
+            kamaji_addons::possible(interior).into_iter().map(by_identity).collect();
+        leftovers.retain(|identity, _| !objects.contains_key(identity));
+        Ok(Self { objects, leftovers, until: Instant::now() + QUIET })
+    }
+}
+
+/// The object is there, and as it should be.
+pub(super) async fn ensure(
+    cluster: &Cluster,
+    object: &Object,
+    live: Option<&DynamicObject>,
+) -> Result<(), Error> {
+    let Object { resource, desired } = object;
+    match cluster.settle_dynamic(resource, desired, live).await {
+        // What cannot be changed (whom a binding binds to, whom a Deployment selects) is made anew.
+        Err(error) if error.is_invalid() => {
+            let Some(live) = cluster.get_dynamic(resource, desired).await? else { return Err(error) };
+            if !would_be_accepted(cluster, object).await {
+                return Err(error);
+            }
+            cluster.delete_dynamic(resource, &live).await?;
+            cluster.settle_dynamic(resource, desired, None).await.map(drop)
+        }
+        settled => settled.map(drop),
+    }
+}
+
+/// Whether the object is sound by itself. If not, the one that is there is better than none.
+async fn would_be_accepted(cluster: &Cluster, object: &Object) -> bool {
+    let Object { resource, desired } = object;
+    let mut trial = desired.clone();
+    trial.metadata.name = trial.metadata.name.map(|name| format!("{name}-trial"));
+    let client = cluster.client().clone();
+    let api: Api<DynamicObject> = match &desired.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    };
+    api.create(&PostParams { dry_run: true, ..PostParams::default() }, &trial).await.is_ok()
+}
+
+fn is_ours(live: &DynamicObject) -> bool {
+    live.labels().get(labels::PROJECT).is_some_and(|value| value == labels::PROJECT_VALUE)
 }
 
 fn kinds<'a>(resources: impl Iterator<Item = &'a ApiResource>) -> Vec<Arc<ApiResource>> {
