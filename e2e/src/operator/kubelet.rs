@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -20,11 +21,12 @@ use xtask::programs::{Program, Release};
 use super::Lane;
 use crate::api_server::{self, process::Process};
 
-/// A tenant's API server that listens on the cluster IP of the tenant's Service. It ends when this is dropped.
+/// A tenant's API server. It ends when this is dropped.
 #[derive(Debug)]
 pub struct TenantApiServer {
-    _process: Process,
+    process: Process,
     folder: PathBuf,
+    address: SocketAddr,
 }
 
 impl TenantApiServer {
@@ -32,13 +34,72 @@ impl TenantApiServer {
     pub fn volume(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process id, for tests that stop and continue it.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Every request of the operator so far, in the order in which they were answered; a watch counts when it begins and
+    /// when it ends.
+    pub fn audited(&self) -> Result<Vec<Audited>> {
+        let text = fs::read_to_string(self.folder.join(AUDIT_LOG)).unwrap_or_default();
+        // The last line may not be whole yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let read = |line: &str| serde_json::from_str(line).context("reading the audit log");
+        whole.lines().map(read).collect()
+    }
 }
 
-/// Starts what the Deployment of this tenant says of its API server.
+/// A request that an API server has noted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audited {
+    /// As in `patch`, `watch`.
+    pub verb: String,
+    /// Path and parameters.
+    #[serde(rename = "requestURI")]
+    pub uri: String,
+    /// Whether the answer has begun or is complete.
+    pub stage: String,
+}
+
+impl Audited {
+    /// Whether it would change something.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+}
+
+/// The file that takes what the operator asks for.
+const AUDIT_LOG: &str = "audit.log";
+/// What of it: everything, but nobody else's requests. `super-admin.conf` is the operator's.
+const AUDIT_POLICY: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{ "level": "Metadata", "users": ["kubernetes-super-admin"] }, { "level": "None" }]
+}"#;
+
+/// Starts what the Deployment of this tenant says of its API server, on the cluster IP of its Service.
 pub async fn run_api_server(lane: &Lane, tenant: &str) -> Result<TenantApiServer> {
-    let deployment = lane.objects::<Deployment>().get(tenant).await?;
+    let address = cluster_ip(lane, tenant).await?;
+    run_api_server_at(lane, tenant, address).await
+}
+
+/// The address of the tenant's Service.
+pub async fn cluster_ip(lane: &Lane, tenant: &str) -> Result<IpAddr> {
     let service = lane.objects::<Service>().get(tenant).await?;
     let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service has a cluster IP")?;
+    Ok(address.parse()?)
+}
+
+/// The same as [`run_api_server`], on another address.
+pub async fn run_api_server_at(lane: &Lane, tenant: &str, address: IpAddr) -> Result<TenantApiServer> {
+    let deployment = lane.objects::<Deployment>().get(tenant).await?;
     let pod = deployment.spec.template.spec.context("the Deployment has a Pod")?;
     let container = pod.containers.iter().find(|container| container.name == "kube-apiserver");
     let container = container.context("the Pod has an API server")?;
@@ -52,9 +113,17 @@ pub async fn run_api_server(lane: &Lane, tenant: &str) -> Result<TenantApiServer
     arguments.push(format!("--bind-address={address}"));
     // An advertised address must not be a loopback one; nothing here uses it.
     arguments.push("--endpoint-reconciler-type=none".to_owned());
+    fs::write(folder.join("audit-policy.json"), AUDIT_POLICY)?;
+    arguments.push(format!("--audit-policy-file={}", folder.join("audit-policy.json").display()));
+    arguments.push(format!("--audit-log-path={}", folder.join(AUDIT_LOG).display()));
+    let port = port(&arguments).context("the API server has a port")?;
     let program = api_server::program(Program::KubeApiserver(Release::V1_34))?;
     let process = Process::start("kube-apiserver", &program, &folder, &arguments)?;
-    Ok(TenantApiServer { _process: process, folder })
+    Ok(TenantApiServer { process, folder, address: SocketAddr::new(address, port) })
+}
+
+fn port(arguments: &[String]) -> Option<u16> {
+    arguments.iter().find_map(|argument| argument.strip_prefix("--secure-port=")?.parse().ok())
 }
 
 /// The Deployment's status says that all its Pods are ready and of its newest generation.
