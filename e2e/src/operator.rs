@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod front;
 pub mod kubelet;
 mod lane;
+pub mod signer;
 
 use std::{fmt::Debug, time::Duration};
 
