@@ -1,10 +1,6 @@
 //! The command that makes a machine a node, on real software: the tenant's API server and kube-controller-manager, and kubeadm,
 //! which joins as far as a machine without a kubelet can.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that panics has failed, which is what it is for"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 #![expect(clippy::large_futures, reason = "a test has few of them, and they are short-lived")]
 
 #[path = "api_join/kubeadm.rs"]

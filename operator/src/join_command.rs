@@ -9,7 +9,7 @@ use std::fmt::{Debug, Formatter};
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kamaji_addons::kubeadm::cluster_info::NAME as CLUSTER_INFO;
@@ -19,7 +19,7 @@ use kamaji_client::{Bounds, connect};
 use kamaji_pki::Certificate;
 use kamaji_resources::Kubeconfig;
 use kube::api::PostParams;
-use kube::config::KubeConfigOptions;
+use kube::config::{KubeConfigOptions, KubeconfigError};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config, config};
 use ring::rand::SystemRandom;
@@ -132,11 +132,31 @@ pub(crate) async fn run(args: JoinCommandArgs) -> anyhow::Result<()> {
 /// The management cluster that kubectl would find, or the one that we run in.
 async fn management(args: &JoinCommandArgs) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    Ok(match &args.kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(config::Kubeconfig::read_from(path)?, &options).await?,
-        None if options.context.is_some() => Config::from_kubeconfig(&options).await?,
-        None => Config::infer().await?,
-    })
+    let file = match &args.kubeconfig {
+        Some(path) => config::Kubeconfig::read_from(path),
+        None => config::Kubeconfig::read(),
+    };
+    let is_ours_to_find = args.kubeconfig.is_none() && args.context.is_none();
+    let error = match file {
+        Ok(file) => return Ok(Config::from_custom_kubeconfig(file, &options).await?),
+        // What is wrong with the text is shown with the text, which may be a token.
+        Err(KubeconfigError::Parse(_)) => {
+            anyhow!("the kubeconfig is not valid YAML; `kubectl config view` says where")
+        }
+        Err(error) => error.into(),
+    };
+    if !is_ours_to_find || !is_missing(&error) {
+        return Err(error);
+    }
+    Config::incluster().context("there is no kubeconfig and this is no Pod; say which with --kubeconfig")
+}
+
+/// Whether kubectl would have found no kubeconfig either.
+fn is_missing(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(KubeconfigError::ReadConfig(cause, _)) => cause.kind() == std::io::ErrorKind::NotFound,
+        found => matches!(found, Some(KubeconfigError::FindPath)),
+    }
 }
 
 /// What a person wants to know besides the line.
@@ -271,6 +291,31 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is said of this kubeconfig.
+    async fn refusal(name: &str, text: &str) -> String {
+        let path = std::env::temp_dir().join(format!("kamaji-join-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let args = JoinCommandArgs {
+            name: "blue".into(),
+            namespace: None,
+            ttl: request().time_to_live,
+            kubeconfig: Some(path.clone()),
+            context: None,
+        };
+        let error = management(&args).await.unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        format!("{error:#} {error:?}")
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_cannot_be_read_is_not_shown() {
+        for (name, text) in [("list", "users: [{ user: { token: [HUSH] } }]"), ("open", "users: [HUSH")] {
+            let said = refusal(name, text).await;
+            assert!(said.contains("not valid YAML") && !said.contains("HUSH"), "{said}");
+        }
+        assert!(refusal("empty", "{}").await.contains("current context"));
+    }
 
     fn request() -> JoinRequest {
         JoinRequest {
