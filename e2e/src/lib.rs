@@ -4,5 +4,6 @@ pub mod api_server;
 pub mod cut;
 pub mod digest;
 pub mod etcd;
+pub mod guest;
 pub mod operator;
 pub mod tenant;

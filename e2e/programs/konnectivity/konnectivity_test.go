@@ -151,8 +151,14 @@ func TestWhatOneSideClosesEndsAtTheOther(t *testing.T) {
 		t.Errorf("arrived: %q", content)
 	}
 
-	address = listen(t, func(socket net.Conn) { _, _ = socket.Write([]byte("good bye")) })
+	// It must not speak first: the client loses what comes before its dial has returned.
+	address = listen(t, func(socket net.Conn) {
+		_, _ = socket.Read(make([]byte, 1))
+		_, _ = socket.Write([]byte("good bye"))
+	})
 	socket, err = s.dial(t, address)
+	must(t, err)
+	_, err = socket.Write([]byte("?"))
 	must(t, err)
 	if content, err := io.ReadAll(socket); err != nil || string(content) != "good bye" {
 		t.Errorf("arrived: %q, %v", content, err)

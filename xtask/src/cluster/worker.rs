@@ -39,8 +39,8 @@ pub struct Worker {
     process: Identity,
 }
 
-/// What runs on a worker that a tenant of this release may get.
-fn programs(release: Release) -> Vec<Program> {
+/// What runs on workers of this release.
+pub fn programs(release: Release) -> Vec<Program> {
     let mut programs = crate::images::worker_programs(release);
     programs.extend([Program::Kubelet(release), Program::Kubeadm(release)]);
     programs
@@ -156,7 +156,12 @@ impl Worker {
 
     /// The kubeconfig of its kubelet, on this machine, which is there once it has joined.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.join("etc/kubernetes/kubelet.conf")
+        self.file("/etc/kubernetes/kubelet.conf")
+    }
+
+    /// Where one of its own files is on this machine, as far as it is not this machine's anyway.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.folder.join(path.trim_start_matches('/'))
     }
 
     /// The logs of its containerd and kubelet.

@@ -74,8 +74,11 @@ run_kubelet() {
         sleep 0.1
     done
     . /var/lib/kubelet/kubeadm-flags.env
+    # What a tenant cannot know: this disk is shared, and what is removed from it here nobody can pull again.
     kubelet --config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf \
-        --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf $KUBELET_KUBEADM_ARGS
+        --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf $KUBELET_KUBEADM_ARGS \
+        --image-gc-high-threshold=100 --image-gc-low-threshold=99 --eviction-hard="\
+memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%,imagefs.inodesFree<1%"
 }
 
 keep containerd &
