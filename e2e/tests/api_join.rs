@@ -20,7 +20,8 @@ use kamaji_e2e::operator::{
 };
 use kamaji_operator::{JoinCommand, JoinError, JoinRequest, TimeToLive, join_command};
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
@@ -31,7 +32,7 @@ struct Joinable {
     /// The administrator's kubeconfig.
     file: PathBuf,
     operator: Option<Operator>,
-    _server: TenantApiServer,
+    server: Option<TenantApiServer>,
 }
 
 impl Joinable {
@@ -51,12 +52,22 @@ impl Joinable {
             std::env::temp_dir().join(format!("kamaji-join-{}-{}", std::process::id(), lane.namespace));
         fs::write(&file, &text).unwrap();
         let administrator = client(&text).await;
-        Self { lane, administrator, file, operator: Some(operator), _server: server }
+        Self { lane, administrator, file, operator: Some(operator), server: Some(server) }
     }
 
     /// From here on nobody repairs anything.
     async fn stop_operator(&mut self) {
         self.operator.take().unwrap().stop().await.unwrap();
+    }
+
+    /// From here on nobody answers.
+    fn stop_server(&mut self) {
+        drop(self.server.take().unwrap());
+    }
+
+    async fn may_list_secrets(&self) -> bool {
+        let secrets = Api::<Secret>::all(self.administrator.clone());
+        secrets.list(&ListParams::default()).await.is_ok()
     }
 
     async fn command(&self) -> JoinCommand {

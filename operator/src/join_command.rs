@@ -28,6 +28,7 @@ pub use self::error::JoinError;
 pub use self::readiness::NotJoinable;
 pub use self::token::TimeToLive;
 
+use self::error::cause;
 use self::token::Token;
 use crate::cli::JoinCommandArgs;
 use crate::clock;
@@ -221,7 +222,7 @@ fn unusable(request: &JoinRequest) -> JoinError {
 }
 
 fn refused(object: String, source: kube::Error) -> JoinError {
-    JoinError::Management { object, source: Box::new(source) }
+    JoinError::Management { object, source: cause(source) }
 }
 
 fn is_absent(error: &kube::Error) -> bool {
@@ -247,7 +248,7 @@ impl Tenant {
 
     async fn cluster_info(&self) -> Result<ConfigMap, JoinError> {
         let read = self.public().get_opt(CLUSTER_INFO).await;
-        read.map_err(|error| self.failed("read the ConfigMap kube-public/cluster-info of the tenant", error))?
+        read.map_err(|error| self.failed("read the ConfigMap kube-public/cluster-info", error))?
             .ok_or(JoinError::ClusterInfoMissing)
     }
 
@@ -262,7 +263,7 @@ impl Tenant {
             match secrets.create(&PostParams::default(), &token.object(expires)).await {
                 Ok(_) => return Ok(token),
                 Err(kube::Error::Api(status)) if status.is_already_exists() && drawn < DRAWS => {}
-                Err(error) => return Err(self.failed("make a bootstrap token in the tenant", error)),
+                Err(error) => return Err(self.failed("make a bootstrap token", error)),
             }
         }
     }
@@ -283,8 +284,11 @@ impl Tenant {
         Api::namespaced(self.client.clone(), "kube-public")
     }
 
-    fn failed(&self, doing: &'static str, source: kube::Error) -> JoinError {
-        JoinError::Tenant { doing, address: self.address.clone(), source: Box::new(source) }
+    fn failed(&self, what: &'static str, error: kube::Error) -> JoinError {
+        match error {
+            kube::Error::Api(_) => JoinError::Refused { what, source: cause(error) },
+            error => JoinError::Unreachable { address: self.address.clone(), source: cause(error) },
+        }
     }
 }
 

@@ -1,7 +1,14 @@
 //! Who asks in vain is told why and what to do, and no token is made.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use std::time::Duration;
+
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret},
+    rbac::v1::ClusterRoleBinding,
+};
+use kamaji_addons::kubeadm::rbac::CLUSTER_ADMINS;
 use kamaji_api::{Child, v1alpha1::TenantControlPlane};
+use kamaji_e2e::operator::PATIENCE;
 use kamaji_operator::{JoinError, JoinRequest, NotJoinable, join_command};
 use kube::{
     Api,
@@ -80,6 +87,29 @@ async fn an_address_that_a_tenant_made_up_is_not_pasted_anywhere() {
     public.delete("cluster-info", &DeleteParams::default()).await.unwrap();
     assert!(matches!(tenant.refused("blue").await, JoinError::ClusterInfoMissing));
     assert_eq!(tokens(&tenant).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_refuses_and_one_that_is_silent_are_told_apart() {
+    let mut tenant = Joinable::start().await;
+    tenant.stop_operator().await;
+    let bindings = Api::<ClusterRoleBinding>::all(tenant.administrator.clone());
+    bindings.delete(CLUSTER_ADMINS, &DeleteParams::default()).await.unwrap();
+    // The API server takes a moment to hear of it.
+    let forbidden = async {
+        while tenant.may_list_secrets().await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forbidden).await.unwrap();
+    let error = tenant.refused("blue").await;
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(matches!(error, JoinError::Refused { .. }), "{error}");
+    assert!(said.contains("forbidden") && !said.contains("ApiError"), "{said}");
+
+    tenant.stop_server();
+    let error = tenant.refused("blue").await;
+    assert!(matches!(error, JoinError::Unreachable { .. }), "{error}");
 }
 
 /// How many tokens there are in the tenant.

@@ -2,6 +2,16 @@
 
 use super::readiness::NotJoinable;
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a person can read of a request that failed: of an answer, its message.
+pub(super) fn cause(error: kube::Error) -> Cause {
+    match error {
+        kube::Error::Api(status) => status.message.into(),
+        error => error.into(),
+    }
+}
+
 /// Why there is no command to join with. None of them shows a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
@@ -34,13 +44,13 @@ pub enum JoinError {
         why: NotJoinable,
     },
     /// The management cluster refused or did not answer.
-    #[error("read {object} from the management cluster; whoever asks must be allowed to get it")]
+    #[error("cannot read {object} from the management cluster; whoever asks must be allowed to get it")]
     Management {
         /// The object.
         object: String,
         /// Why.
         #[source]
-        source: Box<kube::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The administrator's credentials are not there.
     #[error("the Secret {0} is missing: see that the operator runs, it makes the Secret anew within seconds")]
@@ -51,16 +61,27 @@ pub enum JoinError {
         "the Secret {0} holds no usable admin.conf: delete it while the operator runs, which makes it anew within seconds"
     )]
     CredentialsUnusable(String),
-    /// The tenant refused or did not answer.
-    #[error("{doing} at {address}; this program must run where that address can be reached")]
-    Tenant {
-        /// What we were doing.
-        doing: &'static str,
+    /// The tenant did not answer.
+    #[error(
+        "the tenant does not answer at {address}; run this where that address can be reached, without a proxy"
+    )]
+    Unreachable {
         /// Where the API server should be.
         address: String,
         /// Why.
         #[source]
-        source: Box<kube::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tenant refused.
+    #[error(
+        "the tenant does not let its administrator {what}; what its API server says must be settled first"
+    )]
+    Refused {
+        /// What was refused.
+        what: &'static str,
+        /// What its API server says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Nobody could find the API server.
     #[error(
