@@ -5,5 +5,6 @@ pub mod cut;
 pub mod digest;
 pub mod etcd;
 pub mod guest;
+pub mod interior;
 pub mod operator;
 pub mod tenant;

@@ -13,9 +13,6 @@ mod kubeadm;
 mod settling;
 
 use kamaji_addons::Interior;
-use kamaji_api::tenant::{Settings, Tenant};
-use kamaji_api::v1alpha1::Driver;
-use kamaji_resources::{Endpoint, Storage};
 use serde_json::{Value, json};
 
 /// The manager under which the operator writes inside tenants.
@@ -23,28 +20,6 @@ const MANAGER: &str = "kamaji-tenant";
 
 /// The inside of a tenant of this version, with this `networkProfile`, whose API server is at this address.
 fn interior(version: &str, network: &Value, address: &str) -> Interior {
-    let tcp = json!({
-        "apiVersion": "kamaji.clastix.io/v1alpha1",
-        "kind": "TenantControlPlane",
-        "metadata": { "name": "blue", "namespace": "teams", "uid": "4746b6dc-a96d-4b56-9a1c-e561fad1fc10" },
-        "spec": {
-            "dataStore": "default",
-            "controlPlane": { "service": { "serviceType": "ClusterIP" } },
-            "kubernetes": { "version": version, "kubelet": {} },
-            "networkProfile": network,
-        },
-    });
-    let address = address.parse().unwrap();
-    Interior {
-        tenant: Tenant::resolve(&serde_json::from_value(tcp).unwrap(), &Settings::default()).unwrap(),
-        endpoint: Endpoint { address, advertised: address, port: 6443 },
-        storage: Storage {
-            driver: Driver::Etcd,
-            data_store: "default".to_owned(),
-            endpoints: vec!["etcd.kamaji-system.svc:2379".to_owned()],
-            schema: "teams_blue".to_owned(),
-            user: "teams_blue".to_owned(),
-        },
-        authority: "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n".to_owned(),
-    }
+    let fields = json!({ "kubernetes": { "version": version, "kubelet": {} }, "networkProfile": network });
+    kamaji_e2e::interior::of(&fields, address.parse().unwrap()).unwrap()
 }

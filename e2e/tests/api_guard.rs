@@ -5,14 +5,13 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kamaji_addons::{Interior, Object};
-use kamaji_api::tenant::{Settings, Tenant};
-use kamaji_api::v1alpha1::{Driver, WritePermissions};
+use kamaji_api::v1alpha1::WritePermissions;
 use kamaji_apply::Cluster;
 use kamaji_e2e::api_server::ApiServer;
-use kamaji_resources::{Endpoint, Storage};
 use kube::Client;
 use serde_json::{Value, json};
 use xtask::programs::Release;
@@ -21,32 +20,9 @@ use xtask::programs::Release;
 const PRETENDER: [(&str, &str); 2] =
     [("Impersonate-User", "system:kube-controller-manager"), ("Impersonate-Group", "system:masters")];
 
-fn interior(writes: WritePermissions) -> Interior {
-    let tcp = json!({
-        "apiVersion": "kamaji.clastix.io/v1alpha1",
-        "kind": "TenantControlPlane",
-        "metadata": { "name": "blue", "namespace": "teams", "uid": "4746b6dc-a96d-4b56-9a1c-e561fad1fc10" },
-        "spec": {
-            "dataStore": "default",
-            "controlPlane": { "service": { "serviceType": "ClusterIP" } },
-            "kubernetes": { "version": "v1.34.4", "kubelet": {} },
-            "addons": { "coreDNS": {} },
-            "writePermissions": writes,
-        },
-    });
-    let address = "192.0.2.10".parse().unwrap();
-    Interior {
-        tenant: Tenant::resolve(&serde_json::from_value(tcp).unwrap(), &Settings::default()).unwrap(),
-        endpoint: Endpoint { address, advertised: address, port: 6443 },
-        storage: Storage {
-            driver: Driver::Etcd,
-            data_store: "default".to_owned(),
-            endpoints: vec!["etcd.kamaji-system.svc:2379".to_owned()],
-            schema: "teams_blue".to_owned(),
-            user: "teams_blue".to_owned(),
-        },
-        authority: "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n".to_owned(),
-    }
+fn interior(writes: &WritePermissions) -> Interior {
+    let fields = json!({ "addons": { "coreDNS": {} }, "writePermissions": writes });
+    kamaji_e2e::interior::of(&fields, Ipv4Addr::new(192, 0, 2, 10).into()).unwrap()
 }
 
 /// One request, and what became of it.
@@ -126,7 +102,7 @@ async fn apply(cluster: &Cluster, objects: &[Object]) {
 }
 
 /// A tenant with something in it, and then with limited writes.
-async fn limited(writes: WritePermissions) -> (ApiServer, Tenancy, Cluster) {
+async fn limited(writes: &WritePermissions) -> (ApiServer, Tenancy, Cluster) {
     let server = ApiServer::start_with(Release::V1_34, "10.96.0.0/16").await.unwrap();
     let client = server.client().await.unwrap();
     let admin = Tenancy { client: client.clone(), headers: &[] };
@@ -193,7 +169,7 @@ async fn interior_blocks_creation(cluster: &Cluster) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
     let all = WritePermissions { block_creation: true, block_update: true, block_deletion: true };
-    let (_server, admin, cluster) = limited(all.clone()).await;
+    let (_server, admin, cluster) = limited(&all).await;
     let label = json!({ "metadata": { "labels": { "a": "b" } } });
     let suspended = [
         ("POST", "/api/v1/namespaces/default/configmaps", config_map("new")),
@@ -265,13 +241,13 @@ async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
     ];
     admin.writes(&goes_on, true).await;
     // What Kamaji keeps inside is kept.
-    apply(&cluster, &kamaji_addons::desired(&interior(all)).unwrap()).await;
+    apply(&cluster, &kamaji_addons::desired(&interior(&all)).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_limit_leaves_the_other_writes_alone() {
     let (_server, admin, _) =
-        limited(WritePermissions { block_deletion: true, ..WritePermissions::default() }).await;
+        limited(&WritePermissions { block_deletion: true, ..WritePermissions::default() }).await;
     let label = json!({ "metadata": { "labels": { "a": "b" } } });
     admin.is_refused("DELETE", "/api/v1/namespaces/default/configmaps/seed", &Value::Null).await;
     let eviction = named("Eviction", "policy/v1", "seed");
@@ -280,7 +256,7 @@ async fn each_limit_leaves_the_other_writes_alone() {
     admin.is_done("PATCH", "/api/v1/namespaces/default/configmaps/new", &label).await;
 
     let (_server, admin, _) =
-        limited(WritePermissions { block_creation: true, ..WritePermissions::default() }).await;
+        limited(&WritePermissions { block_creation: true, ..WritePermissions::default() }).await;
     admin.is_refused("POST", "/api/v1/namespaces/default/configmaps", &config_map("new")).await;
     admin.is_done("PATCH", "/api/v1/namespaces/default/configmaps/seed", &label).await;
     admin.is_done("DELETE", "/api/v1/namespaces/default/configmaps/seed", &Value::Null).await;

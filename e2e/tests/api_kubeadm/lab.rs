@@ -11,13 +11,9 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kamaji_addons::{Interior, Object, kubeadm};
-use kamaji_api::{
-    tenant::{Settings, Tenant},
-    v1alpha1::Driver,
-};
 use kamaji_apply::Cluster;
 use kamaji_e2e::api_server::ApiServer;
-use kamaji_resources::{Endpoint, Storage};
+use kamaji_resources::Endpoint;
 use kube::{
     Api,
     api::{ApiResource, ListParams},
@@ -97,37 +93,19 @@ impl Lab {
 
     /// A tenant of this release, reached where our API server is; `kubelet` is what its spec says of kubelets.
     pub(crate) fn interior(&self, kubelet: &Value) -> Interior {
-        let tcp = json!({
-            "apiVersion": "kamaji.clastix.io/v1alpha1",
-            "kind": "TenantControlPlane",
-            "metadata": { "name": "blue", "namespace": "teams", "uid": "4746b6dc-a96d-4b56-9a1c-e561fad1fc10" },
-            "spec": {
-                "dataStore": "default",
-                "controlPlane": { "service": { "serviceType": "ClusterIP" } },
-                "kubernetes": { "version": self.release.version(), "kubelet": kubelet },
-                "networkProfile": {
-                    "clusterDomain": "blue.example",
-                    "serviceCidrs": ["10.97.0.0/16", "fd00:97::/112"],
-                    "podCidrs": ["10.245.0.0/16", "fd00:245::/56"],
-                    "dnsServiceIPs": ["10.97.0.10"],
-                    "certSANs": ["blue.example.com"],
-                },
+        let fields = json!({
+            "kubernetes": { "version": self.release.version(), "kubelet": kubelet },
+            "networkProfile": {
+                "clusterDomain": "blue.example",
+                "serviceCidrs": ["10.97.0.0/16", "fd00:97::/112"],
+                "podCidrs": ["10.245.0.0/16", "fd00:245::/56"],
+                "dnsServiceIPs": ["10.97.0.10"],
+                "certSANs": ["blue.example.com"],
             },
         });
-        let tcp = serde_json::from_value(tcp).unwrap();
         let (endpoint, authority) = self.server();
-        Interior {
-            tenant: Tenant::resolve(&tcp, &Settings::default()).unwrap(),
-            endpoint,
-            storage: Storage {
-                driver: Driver::Etcd,
-                data_store: "default".to_owned(),
-                endpoints: vec!["etcd-0.etcd:2379".to_owned()],
-                schema: "teams_blue".to_owned(),
-                user: "teams_blue".to_owned(),
-            },
-            authority,
-        }
+        let interior = kamaji_e2e::interior::of(&fields, endpoint.address).unwrap();
+        Interior { endpoint, authority, ..interior }
     }
 
     /// Address of our API server, and its authority in PEM.
