@@ -23,6 +23,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::ObjectMeta,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use xtask::programs::{self, Program, Release};
@@ -46,9 +47,24 @@ pub struct ApiServer {
     // Dropped in this order: the API server before its store.
     server: Process,
     store: Process,
+    command: Start,
     kubeconfig: PathBuf,
     etcd_endpoint: String,
     namespaces: AtomicUsize,
+}
+
+/// How kube-apiserver is started.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    folder: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// A kube-apiserver that was started again. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Again {
+    _server: Process,
 }
 
 impl ApiServer {
@@ -106,6 +122,18 @@ impl ApiServer {
     /// The process id of kube-apiserver, for tests that stop and continue it.
     pub fn process_id(&self) -> u32 {
         self.server.id()
+    }
+
+    /// Sends this to kube-apiserver: it is stopped, goes on, or is dead.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.process_id()).ok().and_then(Pid::from_raw);
+        kill_process(id.context("a process has an id")?, signal).context("sending a signal to kube-apiserver")
+    }
+
+    /// After kube-apiserver was killed: it is started again, on the same port and the same data.
+    pub fn start_again(&self) -> Result<Again> {
+        let Start { program, folder, arguments } = &self.command;
+        Ok(Again { _server: Process::start("kube-apiserver", program, folder, arguments)? })
     }
 
     /// Makes a namespace that nothing else uses, and returns its name.
@@ -175,7 +203,9 @@ async fn launch(etcd: &Path, api_server: &Path, service_ranges: &str) -> Result<
     arguments.push(format!("--service-cluster-ip-range={service_ranges}"));
     let server = Process::start("kube-apiserver", api_server, &folder, &arguments)?;
     let kubeconfig = folder.join("admin.conf");
-    let api = ApiServer { server, store, kubeconfig, etcd_endpoint, namespaces: AtomicUsize::new(0) };
+    let command = Start { program: api_server.to_owned(), folder, arguments };
+    let api =
+        ApiServer { server, store, command, kubeconfig, etcd_endpoint, namespaces: AtomicUsize::new(0) };
     api.wait_ready().await?;
     Ok(api)
 }

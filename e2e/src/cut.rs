@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use anyhow::Result;
@@ -69,6 +69,7 @@ pub struct Wire(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     is_cut: watch::Sender<bool>,
+    is_frozen: watch::Sender<bool>,
 }
 
 struct State {
@@ -104,7 +105,8 @@ impl Wire {
     /// that come by the clock: `leases`, `events`. A cut stops them like all others.
     pub fn without(unnumbered: &'static [&'static str]) -> Self {
         let state = State { plan: Plan::Intact, unnumbered, writes: Vec::new(), requests: 0 };
-        Self(Arc::new(Shared { state: Mutex::new(state), is_cut: watch::Sender::new(false) }))
+        let (is_cut, is_frozen) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self(Arc::new(Shared { state: Mutex::new(state), is_cut, is_frozen }))
     }
 
     /// A client over this wire.
@@ -134,6 +136,17 @@ impl Wire {
     pub fn restore(&self) {
         self.state().plan = Plan::Intact;
         self.0.is_cut.send_replace(false);
+    }
+
+    /// Holds every request from now on, until [`Wire::thaw`]: it is neither sent nor counted meanwhile, and never if whoever
+    /// made it gives up. What is on its way arrives, and watches go on.
+    pub fn freeze(&self) {
+        self.0.is_frozen.send_replace(true);
+    }
+
+    /// Sends what was held, if somebody still wants it.
+    pub fn thaw(&self) {
+        self.0.is_frozen.send_replace(false);
     }
 
     /// Whether the wire is cut.
@@ -240,15 +253,16 @@ impl<S> Layer<S> for Wire {
     type Service = Cut<S>;
 
     fn layer(&self, inner: S) -> Cut<S> {
-        Cut { wire: self.clone(), inner }
+        Cut { wire: self.clone(), inner, thaw: None }
     }
 }
 
 /// A service behind a [`Wire`].
-#[derive(Clone, Debug)]
 pub struct Cut<S> {
     wire: Wire,
     inner: S,
+    /// What a held request waits for.
+    thaw: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<S, B> Service<Request<Body>> for Cut<S>
@@ -264,6 +278,16 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let is_frozen = &self.wire.0.is_frozen;
+        if self.thaw.is_none() && *is_frozen.borrow() {
+            let mut is_frozen = is_frozen.subscribe();
+            // The sender is the wire's, which we hold.
+            self.thaw = Some(Box::pin(async move { drop(is_frozen.wait_for(|is_frozen| !is_frozen).await) }));
+        }
+        if let Some(thaw) = &mut self.thaw {
+            ready!(thaw.as_mut().poll(cx));
+            self.thaw = None;
+        }
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 

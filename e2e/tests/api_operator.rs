@@ -25,6 +25,8 @@ mod foreign;
 mod isolation;
 #[path = "api_operator/lease.rs"]
 mod lease;
+#[path = "api_operator/outage.rs"]
+mod outage;
 #[path = "api_operator/provisioning.rs"]
 mod provisioning;
 #[path = "api_operator/spec.rs"]

@@ -62,12 +62,25 @@ impl Lane {
         Ok(lane)
     }
 
+    /// A lane that has this API server for itself, so that it may be stopped.
+    pub async fn alone_on(api: &'static ApiServer) -> Result<Self> {
+        log();
+        apply_definitions(&api.client().await?).await?;
+        let lane = Self::on(api).await?;
+        lane.put_data_store(&lane.credentials()?, &lane.etcd.endpoint().to_string()).await?;
+        Ok(lane)
+    }
+
     /// A lane whose DataStore is still to be made.
     pub async fn without_data_store() -> Result<Self> {
         log();
         let api = ApiServer::shared().await?;
+        install_definitions(&api.client().await?).await?;
+        Self::on(api).await
+    }
+
+    async fn on(api: &'static ApiServer) -> Result<Self> {
         let client = api.client().await?;
-        install_definitions(&client).await?;
         let namespace = api.fresh_namespace().await?;
         let etcd = Etcd::shared().await?;
         Ok(Self { api, etcd, data_store: format!("store-of-{namespace}"), namespace, client })

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
 use kamaji_api::labels;
 use kamaji_e2e::{
     cut::Wire,
-    operator::{Lane, Operator, options, wait_for},
+    operator::{Lane, Operator, PATIENCE, options, wait_for},
 };
 use kamaji_operator::Options;
+use kube::api::DeleteParams;
 
 /// A replica, and the Lease must be somebody's once it is there.
 async fn replica(lane: &Lane) -> Operator {
@@ -70,4 +71,39 @@ async fn a_stopped_holder_is_replaced_within_3_s_and_a_deposed_one_writes_nothin
     lane.tenant("green").await.unwrap();
     tokio::time::sleep(crate::SILENCE).await;
     assert_eq!(second.wire.writes().len(), before);
+}
+
+/// As when its process was stopped, or its network, for longer than the Lease lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_holder_is_replaced_and_writes_nothing_when_it_goes_on() {
+    let lane = Lane::new().await.unwrap();
+    let first = replica(&lane).await;
+    let leader = holder(&lane, "a first holder", |_| true).await;
+    let second = replica(&lane).await;
+    lane.tenant("blue").await.unwrap();
+    lane.converged("blue").await.unwrap();
+    first.silence(crate::MOMENT).await.unwrap();
+    let written = first.wire.writes();
+    assert_ne!(written, []);
+
+    first.wire.freeze();
+    // It hears of this, and what it wants to do about it is held.
+    lane.tenant("green").await.unwrap();
+    lane.converged("green").await.unwrap();
+    assert_ne!(holder(&lane, "another holder", |_| true).await, leader);
+    let asked = first.wire.requests();
+    first.wire.thaw();
+    let goes_on = async {
+        while first.wire.requests() < asked + 3 {
+            tokio::time::sleep(crate::MOMENT).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, goes_on).await.expect("it goes on as a candidate");
+
+    // Both hear of this, and one acts.
+    lane.objects::<Secret>().delete("blue-scheduler-kubeconfig", &DeleteParams::default()).await.unwrap();
+    wait_for(&lane.objects::<Secret>(), "blue-scheduler-kubeconfig", "made again", |_| true).await.unwrap();
+    tokio::time::sleep(crate::SILENCE).await;
+    assert_eq!(first.wire.writes(), written);
+    assert!(second.wire.writes().iter().any(|write| write.path.contains("blue-scheduler-kubeconfig")));
 }
