@@ -41,6 +41,7 @@ const BOUNDS: Bounds = Bounds {
     size: 8 << 20,
     together: 16 << 20,
     rate: 1 << 20,
+    requests: 100,
 };
 /// How long kube-controller-manager may take to sign, which it does at once when it runs.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -38,6 +38,7 @@ const MANAGEMENT: Bounds = Bounds {
     size: 64 << 20,
     together: 256 << 20,
     rate: 64 << 20,
+    requests: 1000,
 };
 
 /// From one try to reach the management cluster to the next.

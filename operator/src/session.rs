@@ -30,7 +30,6 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
-use self::pace::Budget;
 pub(crate) use self::plan::{Access, Inside, Plan, Sight};
 use crate::backoff;
 use crate::cache::Cache;
@@ -46,7 +45,8 @@ const BOUNDS: Bounds = Bounds {
     silence: Duration::from_mins(2),
     size: 2 << 20,
     together: 4 << 20,
-    rate: 256 << 10,
+    rate: 1 << 20,
+    requests: 20,
 };
 
 /// A tenant is not called unreachable before it was silent for so long: a new Service takes a moment to lead somewhere.
@@ -55,6 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How soon a tenant that just came up is asked again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// A visit that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(5);
 /// So many short visits in a row are no news.
 const TOLERATED: u32 = 3;
 /// A watch is renewed so often, in seconds.
@@ -62,6 +64,8 @@ const WATCH_RENEWAL: u32 = 290;
 
 /// So many objects come with one answer. Few, because all of them may be large and somebody else's.
 const PAGE: u32 = 20;
+/// So many objects of one kind are looked at. Somebody who runs Kamaji inside a tenant has many that carry our label.
+const MOST: usize = 20_000;
 /// The most that is repeated of an error, in characters.
 const LONGEST_MESSAGE: usize = 500;
 
@@ -111,8 +115,10 @@ impl Session {
         loop {
             let plan = Arc::clone(&plans.borrow_and_update());
             let begin = Instant::now();
+            // After so many failures, good news must last before they are told, or each visit would be two pieces of news.
+            let calm = if failures > TOLERATED { LASTING } else { Duration::ZERO };
             let end = tokio::select! {
-                end = self.visit(&plan, &mut connection) => end,
+                end = self.visit(&plan, &mut connection, calm) => end,
                 changed = plans.changed() => {
                     if changed.is_err() {
                         return;
@@ -133,7 +139,7 @@ impl Session {
             } else if end.reach > Reach::Nothing && (was_slow || failures > TOLERATED) {
                 self.report(&plan, Ok(()), Inside::Failing { reason: "Interrupted", message });
             }
-            let lasted = end.reach == Reach::Everything && begin.elapsed() >= LONGEST_PAUSE;
+            let lasted = end.reach == Reach::Everything && begin.elapsed() >= LASTING;
             failures = if lasted { 0 } else { failures + 1 };
             tokio::select! {
                 () = tokio::time::sleep(backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE)) => {}
@@ -144,7 +150,12 @@ impl Session {
     }
 
     /// Keeps the tenant's inside until something breaks.
-    async fn visit(&self, plan: &Arc<Plan>, connection: &mut Option<(Access, Client)>) -> End {
+    async fn visit(
+        &self,
+        plan: &Arc<Plan>,
+        connection: &mut Option<(Access, Client)>,
+        calm: Duration,
+    ) -> End {
         let client = match self.connected(&plan.access, connection).await {
             Ok(client) => client,
             Err(cause) => return End { reach: Reach::Nothing, cause },
@@ -163,10 +174,9 @@ impl Session {
                 return End { reach: Reach::Everything, cause };
             }
         };
-        let mut budget = Budget::new(Instant::now());
-        match enter(&client, &mut keeper, &mut budget).await {
+        match enter(&client, &mut keeper).await {
             Ok(events) => {
-                let Err(cause) = self.keep(plan, &mut keeper, events, budget).await;
+                let Err(cause) = self.keep(plan, &mut keeper, events, Instant::now() + calm).await;
                 End { reach: Reach::Everything, cause }
             }
             Err(cause) => End { reach: Reach::Server, cause },
@@ -211,14 +221,18 @@ impl Session {
         plan: &Arc<Plan>,
         keeper: &mut Keeper,
         mut events: Events,
-        mut budget: Budget,
+        calm: Instant,
     ) -> Result<Infallible, Cause> {
         loop {
-            self.report(plan, Ok(()), keeper.state());
+            let is_calm = Instant::now() >= calm;
+            let inside = keeper.state();
+            if is_calm || inside != Inside::Kept {
+                self.report(plan, Ok(()), inside);
+            }
             tokio::select! {
+                () = tokio::time::sleep_until(calm), if !is_calm => {}
                 event = events.next() => {
                     let (resource, event) = event.ok_or("the watches ended")?;
-                    tokio::time::sleep(budget.take(Instant::now())).await;
                     keeper.note(&resource, event?).await?;
                 }
                 () = keeper.due() => keeper.mend().await?,
@@ -248,8 +262,17 @@ impl Session {
 
 /// The API server answers, and the group of `admin.conf` has its rights, as kubeadm's phase of the same purpose gives them.
 async fn greet(client: &Client) -> Result<(), Cause> {
-    let request = axum::http::Request::get("/readyz").body(Vec::new())?;
-    client.request_text(request).await?;
+    let request = axum::http::Request::get("/readyz").body(kube::client::Body::empty())?;
+    let answer = client.send(request).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let body = answer.into_body().collect_bytes().await?;
+        return Err(format!(
+            "the API server answered {status}: {}",
+            unready(&String::from_utf8_lossy(&body))
+        )
+        .into());
+    }
     let cluster = Cluster::new(client.clone(), FIELD_MANAGER);
     let administrators = Object::of(&rbac::cluster_admins());
     let live = cluster.get_dynamic(&administrators.resource, &administrators.desired).await?;
@@ -257,24 +280,28 @@ async fn greet(client: &Client) -> Result<(), Cause> {
     Ok(())
 }
 
+/// What an API server that is not ready says, without the checks that it passes.
+fn unready(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("[+]")).collect::<Vec<_>>().join("; ")
+}
+
 /// Looks at everything once. One kind comes after the other, so that never more than one list is in memory.
-async fn enter(client: &Client, keeper: &mut Keeper, budget: &mut Budget) -> Result<Events, Cause> {
+async fn enter(client: &Client, keeper: &mut Keeper) -> Result<Events, Cause> {
     for resource in keeper.unwatched() {
         // Nothing more is to come of these.
-        drop(listed(watch(client, &resource), keeper, budget).await?);
+        drop(listed(watch(client, &resource), keeper).await?);
     }
     let mut events = Events::new();
     for resource in keeper.watched() {
-        events.push(listed(watch(client, &resource), keeper, budget).await?);
+        events.push(listed(watch(client, &resource), keeper).await?);
     }
     Ok(events)
 }
 
 /// The watch, once everything that was there has been looked at.
-async fn listed(mut watch: Watch, keeper: &mut Keeper, budget: &mut Budget) -> Result<Watch, Cause> {
-    loop {
+async fn listed(mut watch: Watch, keeper: &mut Keeper) -> Result<Watch, Cause> {
+    for _ in 0..MOST {
         let (resource, event) = watch.next().await.ok_or("a watch ended")?;
-        tokio::time::sleep(budget.take(Instant::now())).await;
         let event = event?;
         let is_last = matches!(event, watcher::Event::InitDone);
         keeper.note(&resource, event).await?;
@@ -282,22 +309,26 @@ async fn listed(mut watch: Watch, keeper: &mut Keeper, budget: &mut Budget) -> R
             return Ok(watch);
         }
     }
+    Err(format!(
+        "more than {MOST} objects of one kind carry the label {}: take it off those that are not ours",
+        labels::PROJECT
+    )
+    .into())
 }
 
 /// Does nothing until the tenant goes.
 async fn idle(client: &Client) -> Result<Infallible, Cause> {
     let resource = Arc::new(ApiResource::erase::<ClusterRoleBinding>(&()));
-    let (mut events, mut budget) = (watch(client, &resource), Budget::new(Instant::now()));
+    let mut events = watch(client, &resource);
     loop {
         let (_, event) = events.next().await.ok_or("the watch ended")?;
-        tokio::time::sleep(budget.take(Instant::now())).await;
         drop(event?);
     }
 }
 
-/// What went wrong, in so few words that they fit into a condition: they may be the tenant's.
+/// What went wrong, in one line, and in so few words that they fit into a condition: they may be the tenant's.
 fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = chain(error);
+    let text = chain(error).split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(LONGEST_MESSAGE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -321,9 +352,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_what_fails_is_said_of_a_server_that_is_not_ready() {
+        let text = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n";
+        assert_eq!(unready(text), "[-]etcd failed: reason withheld; readyz check failed");
+    }
+
+    #[test]
     fn what_a_tenant_says_is_cut_between_letters() {
         let error = std::io::Error::other("ä".repeat(10_000));
         assert_eq!(told(&error).chars().count(), LONGEST_MESSAGE + 1);
-        assert_eq!(told(&std::io::Error::other("brief")), "brief");
+        assert_eq!(told(&std::io::Error::other("brief,\n\tand in lines\n")), "brief, and in lines");
     }
 }

@@ -11,6 +11,7 @@ use tower::BoxError;
 
 use crate::bounds::{Bounds, Exceeded};
 use crate::held::{Held, Share};
+use crate::pace::Pace;
 
 /// A watch that ends sooner is broken: whoever begins it again and again would never rest.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -22,28 +23,22 @@ pub(crate) struct Watched<B> {
     bounds: Bounds,
     begun: Instant,
     patience: Pin<Box<Sleep>>,
-    credit: Credit,
+    pace: Pace,
+    /// Until more may be read.
+    pause: Option<Pin<Box<Sleep>>>,
     /// Bytes since the last event ended.
     event: Share,
 }
 
-/// What may be read now.
-struct Credit {
-    bytes: usize,
-    since: Instant,
-    /// Until there is some again.
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
 impl<B> Watched<B> {
-    pub(crate) fn new(inner: B, bounds: &Bounds, held: &Held) -> Self {
-        let begun = Instant::now();
+    pub(crate) fn new(inner: B, bounds: &Bounds, held: &Held, pace: &Pace) -> Self {
         Self {
             inner: Box::pin(inner),
             bounds: *bounds,
-            begun,
+            begun: Instant::now(),
             patience: Box::pin(tokio::time::sleep(bounds.silence)),
-            credit: Credit { bytes: bounds.size, since: begun, pause: None },
+            pace: pace.clone(),
+            pause: None,
             event: held.share(),
         }
     }
@@ -52,29 +47,6 @@ impl<B> Watched<B> {
     fn end(&self) -> Option<Result<Frame<Bytes>, BoxError>> {
         let lasted = self.begun.elapsed();
         (lasted < SHORTEST).then(|| Err(Exceeded::Brief(lasted).into()))
-    }
-}
-
-impl Credit {
-    /// Ready once something may be read.
-    fn poll(&mut self, bounds: &Bounds, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(context));
-                self.pause = None;
-            }
-            if self.bytes > 0 {
-                return Poll::Ready(());
-            }
-            let seconds = self.since.elapsed().as_secs();
-            if seconds == 0 {
-                self.pause = Some(Box::pin(tokio::time::sleep_until(self.since + Duration::from_secs(1))));
-                continue;
-            }
-            let earned = bounds.rate.saturating_mul(usize::try_from(seconds).unwrap_or(usize::MAX));
-            self.bytes = earned.clamp(1, bounds.size);
-            self.since = Instant::now();
-        }
     }
 }
 
@@ -91,7 +63,10 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let watched = &mut *self;
-        ready!(watched.credit.poll(&watched.bounds, context));
+        if let Some(pause) = &mut watched.pause {
+            ready!(pause.as_mut().poll(context));
+            watched.pause = None;
+        }
         let Poll::Ready(frame) = watched.inner.as_mut().poll_frame(context) else {
             ready!(watched.patience.as_mut().poll(context));
             return Poll::Ready(Some(Err(Exceeded::Silence(watched.bounds.silence).into())));
@@ -104,7 +79,8 @@ where
         };
         watched.patience.as_mut().reset(Instant::now() + watched.bounds.silence);
         if let Some(data) = frame.data_ref() {
-            watched.credit.bytes = watched.credit.bytes.saturating_sub(data.len());
+            let rest = watched.bounds.rest_after(data.len(), &watched.pace);
+            watched.pause = (!rest.is_zero()).then(|| Box::pin(tokio::time::sleep(rest)));
             let of_this_event = match data.iter().rposition(|byte| *byte == b'\n') {
                 Some(end) => {
                     watched.event.clear();

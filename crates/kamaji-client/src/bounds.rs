@@ -14,6 +14,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::body::Watched;
 use crate::held::{Held, Share};
+use crate::pace::Pace;
 
 /// How long a server may take, and how much it may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +29,14 @@ pub struct Bounds {
     pub size: usize,
     /// How much all answers that have not ended yet may be together, in bytes.
     pub together: usize,
-    /// How much of a watch is read in the long run, in bytes each second.
+    /// How much is read in the long run, in bytes each second; [`Bounds::together`] at once.
     pub rate: usize,
+    /// How many requests are sent in the long run, each second; ten times as many at once.
+    pub requests: usize,
 }
 
 impl Default for Bounds {
-    /// 5 s, 30 s, 2 min, 8 MiB, 64 MiB, and 1 MiB each second.
+    /// 5 s, 30 s, 2 min, 8 MiB, 64 MiB, 8 MiB each second, and 100 requests each second.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
@@ -41,7 +44,8 @@ impl Default for Bounds {
             silence: Duration::from_mins(2),
             size: 8 << 20,
             together: 64 << 20,
-            rate: 1 << 20,
+            rate: 8 << 20,
+            requests: 100,
         }
     }
 }
@@ -69,11 +73,18 @@ pub enum Exceeded {
     Brief(Duration),
 }
 
+impl Bounds {
+    /// How long to rest after so many bytes have come in.
+    pub(crate) fn rest_after(&self, bytes: usize, pace: &Pace) -> Duration {
+        pace.take(bytes, self.together, self.rate)
+    }
+}
+
 impl<S> Layer<S> for Bounds {
     type Service = Bounded<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Bounded { inner, bounds: *self, held: Held::default() }
+        Bounded { inner, bounds: *self, held: Held::default(), reading: Pace::new(), asking: Pace::new() }
     }
 }
 
@@ -83,6 +94,8 @@ pub struct Bounded<S> {
     inner: S,
     bounds: Bounds,
     held: Held,
+    reading: Pace,
+    asking: Pace,
 }
 
 impl<S, B> Service<Request<Body>> for Bounded<S>
@@ -103,20 +116,22 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (bounds, unfinished) = (self.bounds, self.held.clone());
+        let (bounds, unfinished, pace) = (self.bounds, self.held.clone(), self.reading.clone());
+        let rest = self.asking.take(1, bounds.requests.saturating_mul(10), bounds.requests);
         let is_watch = is_watch(&request);
         let sent = self.inner.clone().oneshot(request);
         let exchange = async move {
             let (head, body) = sent.await.map_err(Into::into)?.into_parts();
             let body = if is_watch && head.status.is_success() {
-                Watched::new(body, &bounds, &unfinished).boxed_unsync()
+                Watched::new(body, &bounds, &unfinished, &pace).boxed_unsync()
             } else {
-                let answer = gathered(body, unfinished.share(), bounds).await?;
+                let answer = gathered(body, unfinished.share(), (bounds, pace)).await?;
                 Full::new(answer).map_err(Into::into).boxed_unsync()
             };
             Ok(Response::from_parts(head, body))
         };
         Box::pin(async move {
+            tokio::time::sleep(rest).await;
             let in_time = tokio::time::timeout(bounds.answer, exchange).await;
             in_time.unwrap_or_else(|_| Err(Exceeded::Answer(bounds.answer).into()))
         })
@@ -124,20 +139,29 @@ where
 }
 
 /// All of the body.
-async fn gathered<B>(body: B, mut share: Share, bounds: Bounds) -> Result<Bytes, BoxError>
+async fn gathered<B>(body: B, mut share: Share, (bounds, pace): (Bounds, Pace)) -> Result<Bytes, BoxError>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(Into::into)?.into_data() {
-            share.add(data.len(), &bounds)?;
-            whole.extend_from_slice(&data);
-        }
+    while let Some(data) = next(body.as_mut()).await? {
+        share.add(data.len(), &bounds)?;
+        whole.extend_from_slice(&data);
+        tokio::time::sleep(bounds.rest_after(data.len(), &pace)).await;
     }
     Ok(whole.freeze())
+}
+
+/// The next piece of a body, empty if it is no data.
+async fn next<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let frame = body.frame().await.transpose().map_err(Into::into)?;
+    Ok(frame.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
 /// Whether the answer goes on until one side ends it: [a watch](https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes).
@@ -166,6 +190,7 @@ mod tests {
         size: 1000,
         together: 3000,
         rate: 100,
+        requests: 100,
     };
 
     type Chunk = Result<http_body::Frame<Bytes>, BoxError>;
@@ -256,7 +281,19 @@ mod tests {
         let event = tokio::time::timeout(Duration::from_secs(30), Box::pin(events).try_next()).await;
         assert!(event.is_err(), "{event:?}");
         let said = said.load(Ordering::Relaxed);
-        assert!((1000..=1000 + 30 * 110).contains(&said), "{said} bytes");
+        assert!((3000..=3000 + 30 * 110).contains(&said), "{said} bytes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_answered_at_once_does_not_ask_without_a_pause() {
+        let server =
+            tower::service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) });
+        let client = ClientBuilder::new(server, "default").with_layer(&BOUNDS).build();
+        let begin = tokio::time::Instant::now();
+        for _ in 0..1100 {
+            client.request_text(http::Request::get("/readyz").body(Vec::new()).unwrap()).await.unwrap();
+        }
+        assert_eq!(begin.elapsed().as_secs(), 1, "a thousand at once, and the others within a second");
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@
 //! - A connection that is not there within [`Bounds::connect`], TLS included, is given up.
 //! - An answer is at most [`Bounds::size`] bytes long (of a watch, an event is an answer), and all that have not ended yet are
 //!   at most [`Bounds::together`].
-//! - Of a watch, no more than [`Bounds::rate`] is read, once it has said as much as [`Bounds::size`].
+//! - No more than [`Bounds::rate`] is read and no more than [`Bounds::requests`] are sent in the long run.
 //! - Redirects are answers like any other, and no proxy is used but the one in the [`Config`](kube::Config).
 
 mod body;
@@ -32,6 +32,7 @@ mod bounds;
 mod connection;
 mod counted;
 mod held;
+mod pace;
 
 pub use bounds::{Bounds, Exceeded};
 pub use connection::{Unconnectable, connect};

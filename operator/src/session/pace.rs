@@ -1,4 +1,4 @@
-//! How often one object is repaired, and how many events of one tenant are looked at.
+//! How often one object is repaired.
 //!
 //! A repair comes at once. Somebody who undoes it again and again is answered more and more seldom, so that two controllers
 //! that want different things cost no more than a request every few seconds.
@@ -51,38 +51,6 @@ impl Recent {
     }
 }
 
-/// Events that may be looked at before they are spread out.
-const BURST: u32 = 200;
-/// From one event to the next when there are too many.
-const EVENT_SPREAD: Duration = Duration::from_millis(50);
-
-/// How much work one tenant may make by what it writes.
-pub(super) struct Budget {
-    left: u32,
-    since: Instant,
-}
-
-impl Budget {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: BURST, since: now }
-    }
-
-    /// Takes one event from the budget; the pause before it may be looked at.
-    pub(super) fn take(&mut self, now: Instant) -> Duration {
-        let earned = now.duration_since(self.since).as_millis() / EVENT_SPREAD.as_millis();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(earned).min(BURST);
-        self.since += EVENT_SPREAD.saturating_mul(earned);
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                Duration::ZERO
-            }
-            None => EVENT_SPREAD,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,16 +79,5 @@ mod tests {
         let _ = pace.take(&object("a"), start);
         let _ = pace.take(&object("b"), start + SPREAD * 2);
         assert_eq!(pace.recent.len(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_of_events_is_slowed_down() {
-        let start = Instant::now();
-        let mut budget = Budget::new(start);
-        let free = (0..BURST).filter(|_| budget.take(start).is_zero()).count();
-        assert_eq!(free, BURST as usize);
-        assert_eq!(budget.take(start), EVENT_SPREAD);
-        assert!(budget.take(start + EVENT_SPREAD).is_zero());
-        assert!(!budget.take(start + EVENT_SPREAD).is_zero());
     }
 }
