@@ -104,6 +104,6 @@ async fn a_frozen_holder_is_replaced_and_writes_nothing_when_it_goes_on() {
     lane.objects::<Secret>().delete("blue-scheduler-kubeconfig", &DeleteParams::default()).await.unwrap();
     wait_for(&lane.objects::<Secret>(), "blue-scheduler-kubeconfig", "made again", |_| true).await.unwrap();
     tokio::time::sleep(crate::SILENCE).await;
-    assert_eq!(first.wire.writes(), written);
+    assert_eq!(first.wire.writes()[written.len()..], []);
     assert!(second.wire.writes().iter().any(|write| write.path.contains("blue-scheduler-kubeconfig")));
 }
