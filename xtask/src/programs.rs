@@ -96,6 +96,8 @@ pub enum Program {
     CoreDns,
     /// `helm`.
     Helm,
+    /// `kine`.
+    Kine,
 }
 
 impl Program {
@@ -113,6 +115,7 @@ impl Program {
             Self::Etcdctl => "etcdctl",
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
+            Self::Kine => "kine",
         }
     }
 
@@ -129,6 +132,7 @@ impl Program {
             Self::Etcd | Self::Etcdctl => "v3.6.16",
             Self::CoreDns => "v1.12.1",
             Self::Helm => "v3.18.6",
+            Self::Kine => "v0.17.5",
         }
     }
 
@@ -150,6 +154,7 @@ impl Program {
             Self::Etcd | Self::Etcdctl => "etcd",
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
+            Self::Kine => "kine",
         }
     }
 
@@ -160,6 +165,7 @@ impl Program {
             Self::Etcdctl => "go.etcd.io/etcd/etcdctl/v3".to_owned(),
             Self::CoreDns => "github.com/coredns/coredns".to_owned(),
             Self::Helm => "helm.sh/helm/v3/cmd/helm".to_owned(),
+            Self::Kine => "github.com/k3s-io/kine".to_owned(),
             kubernetes => format!("k8s.io/kubernetes/cmd/{}", kubernetes.name()),
         }
     }
@@ -174,6 +180,7 @@ impl Program {
             | Self::KubeProxy(release)
             | Self::Kubectl(release) => release.link_flags(),
             Self::Etcd | Self::Etcdctl | Self::CoreDns => String::new(),
+            Self::Kine => format!(" -X github.com/k3s-io/kine/pkg/version.Version={}", self.version()),
             // Charts ask for a Kubernetes version also where helm has no cluster to ask (`template`, `lint`).
             Self::Helm => ["pkg/chartutil", "pkg/lint/rules"].iter().fold(
                 format!(" -X helm.sh/helm/v3/internal/version.version={}", self.version()),
@@ -215,7 +222,7 @@ mod tests {
             .into_iter()
             .flat_map(|release| kubernetes.map(|program| program(release)))
             .chain([Release::V1_33, Release::V1_36].map(Program::Kubeadm))
-            .chain([Program::Etcd, Program::Etcdctl, Program::CoreDns, Program::Helm])
+            .chain([Program::Etcd, Program::Etcdctl, Program::CoreDns, Program::Helm, Program::Kine])
             .collect()
     }
 
