@@ -30,6 +30,7 @@ pub use self::token::TimeToLive;
 
 use self::error::cause;
 use self::token::Token;
+use crate::administrator;
 use crate::cli::JoinCommandArgs;
 use crate::clock;
 
@@ -239,10 +240,7 @@ struct Tenant {
 impl Tenant {
     /// Fails without a word: what is wrong with a file of credentials may be a part of them.
     async fn connect(administrator: &Kubeconfig) -> Result<Self, ()> {
-        let file = administrator.to_yaml().map_err(drop)?;
-        let file = config::Kubeconfig::from_yaml(&file).map_err(drop)?;
-        let config =
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(drop)?;
+        let config = administrator::config(administrator).await.ok_or(())?;
         let client = connect(&config, BOUNDS).map_err(drop)?;
         Ok(Self { client, address: administrator.server.clone() })
     }

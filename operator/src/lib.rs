@@ -3,6 +3,7 @@
 //! Everything that decides is in the libraries below; what is here awaits. The program is [`run`]; another program, or a
 //! test, runs the controllers with a client of its own through [`manage`].
 
+mod administrator;
 mod backoff;
 mod cache;
 mod claim;

@@ -135,11 +135,12 @@ pub async fn manage(client: Client, options: Options, stopped: watch::Receiver<b
         servers.spawn(http::serve_metrics(address, Arc::clone(&metrics), newest_caches));
     }
     let work = async {
+        let identity = identity();
         loop {
             let (context, streams) = observe(&client, options.settings.clone(), Arc::clone(&metrics));
             caches.send_replace(Some(context.caches.clone()));
             let term = Term { context: Arc::new(context), streams, stopped: stopped.clone() };
-            if term.serve(options.lease_namespace.as_deref(), &reached).await == End::Told {
+            if term.serve(options.lease_namespace.as_deref(), &identity, &reached).await == End::Told {
                 return Ok(());
             }
             tracing::warn!(lease = labels::LEADER_LEASE, "the Lease is lost, so nothing is written any more");
@@ -168,7 +169,7 @@ struct Term {
 }
 
 impl Term {
-    async fn serve(self, namespace: Option<&str>, reached: &watch::Sender<bool>) -> End {
+    async fn serve(self, namespace: Option<&str>, identity: &str, reached: &watch::Sender<bool>) -> End {
         let Self { context, streams, stopped } = self;
         let client = context.cluster.client().clone();
         reached.send_replace(false);
@@ -182,7 +183,7 @@ impl Term {
             controllers.await;
             return End::Told;
         };
-        let mut candidate = Candidate::new(client, namespace, identity());
+        let mut candidate = Candidate::new(client, namespace, identity.to_owned());
         tokio::select! {
             () = candidate.acquire() => tracing::info!(lease = labels::LEADER_LEASE, "this replica leads"),
             () = stop(stopped.clone()) => return End::Told,

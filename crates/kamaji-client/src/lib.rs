@@ -25,7 +25,7 @@
 //! - An answer is at most [`Bounds::size`] bytes long (of a watch, an event is an answer), and all that have not ended yet are
 //!   at most [`Bounds::together`].
 //! - No more than [`Bounds::rate`] is read and no more than [`Bounds::requests`] are sent in the long run.
-//! - Redirects are answers like any other, and no proxy is used but the one in the [`Config`](kube::Config).
+//! - Redirects are answers like any other, and no proxy is used.
 
 mod body;
 mod bounds;
