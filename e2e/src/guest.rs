@@ -4,11 +4,13 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kamaji_api::Child as Part;
+use kamaji_operator::{JoinRequest, TimeToLive, join_command};
 use kube::{
     Api, Client,
     config::{AuthInfo, Kubeconfig},
@@ -18,11 +20,14 @@ use xtask::{
     cluster::worker::{self, Worker},
     command,
     kubectl::Kubectl,
-    programs::{Program, Release},
+    programs::Release,
     progress::Progress,
 };
 
-use crate::tenant::{Lab, client_of, eventually};
+use crate::tenant::{LIMIT, Lab, client_of, eventually};
+
+/// How long a worker may take to join.
+const LIFETIME: Duration = Duration::from_mins(10);
 
 /// A worker in a tenant. It ends when this is dropped.
 pub struct Guest {
@@ -40,7 +45,7 @@ struct Machine {
 }
 
 impl Guest {
-    /// A worker that has joined this tenant, with a command that its own kubeadm has made, and whose Node is Ready.
+    /// A worker that has joined this tenant, and whose Node is Ready.
     ///
     /// It is called as the tenant is, with the namespace before that.
     pub async fn join(lab: &Lab, tenant: &str, release: Release) -> Result<Self> {
@@ -61,7 +66,7 @@ impl Guest {
         };
         let secret = lab.secret(tenant, Part::AdminKubeconfig).await?;
         fs::write(&kubeconfig, secret.get("admin.conf").context("there is no admin.conf")?)?;
-        guest.join_as_told(release).await?;
+        Box::pin(guest.join_as_told(lab, tenant)).await?;
         guest.ready().await?;
         Ok(guest)
     }
@@ -71,14 +76,18 @@ impl Guest {
         &self.machine.worker
     }
 
-    async fn join_as_told(&self, release: Release) -> Result<()> {
-        let mut kubeadm = Command::new(Program::Kubeadm(release).path_in(&self.machine.cache));
-        kubeadm.args(["token", "create", "--ttl=1h", "--print-join-command", "--kubeconfig"]);
-        kubeadm.arg(self.kubectl.kubeconfig());
+    /// The command is the one that the tenant's administrator gets.
+    async fn join_as_told(&self, lab: &Lab, tenant: &str) -> Result<()> {
+        let request = JoinRequest {
+            namespace: lab.namespace().to_owned(),
+            name: tenant.to_owned(),
+            time_to_live: TimeToLive::new(LIFETIME).context("the token lives too long")?,
+            patience: LIMIT,
+        };
+        let command = Box::pin(join_command(&lab.client(), &request)).await?;
         let worker = self.worker().clone();
         on_thread(move || {
-            let line = command::output(&mut kubeadm)?;
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let words: Vec<String> = command.line.split_whitespace().map(str::to_owned).collect();
             worker::join(&worker, &words)
         })
         .await

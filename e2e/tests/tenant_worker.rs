@@ -32,6 +32,9 @@ const WEB_PORT: u16 = 8080;
 /// More than one packet, and more than what fits into the buffers on the way.
 const LARGE: usize = 5_000_000;
 
+/// Without it an API server that is told to end waits for its watches until it is killed, half a minute later.
+const WATCHES_END: &str = "--shutdown-watch-termination-grace-period=1s";
+
 /// How many commands use the tunnel at once.
 const AT_ONCE: usize = 6;
 
@@ -78,7 +81,10 @@ async fn make_tenant(lab: &Lab, name: &str, release: Release, address: &str, ran
     // Without these kubelet 1.35 refuses a machine with control groups of version 1.
     let patches = json!([{ "op": "add", "path": "/failCgroupV1", "value": false }]);
     let spec = json!({
-        "controlPlane": { "service": { "serviceType": "LoadBalancer" } },
+        "controlPlane": {
+            "service": { "serviceType": "LoadBalancer" },
+            "deployment": { "extraArgs": { "apiServer": [WATCHES_END] } },
+        },
         "kubernetes": { "kubelet": { "cgroupfs": "cgroupfs", "configurationJSONPatches": patches } },
         "networkProfile": ranges,
         "addons": { "coreDNS": {}, "kubeProxy": {}, "konnectivity": {} },
@@ -241,14 +247,16 @@ fn is_forbidden<T>(result: &Result<T, kube::Error>) -> bool {
 /// New serving certificates for the API server and for the tunnel, in new Pods.
 async fn certificates_rotate(lab: &Lab, name: &str) -> Result<()> {
     let before = pods_of(lab, name).await?;
-    let annotations = json!({ "metadata": { "annotations": { labels::ROTATE: "" } } });
-    for child in [Child::ApiServer, Child::KonnectivityServer] {
-        let old = lab.secret(name, child).await?;
-        let secrets = lab.api::<Secret>();
-        secrets.patch(&child.name(name), &PatchParams::default(), &Patch::Merge(&annotations)).await?;
-        lab.until::<Secret>(&child.name(name), "another certificate", |secret| {
+    let parts = [Child::ApiServer, Child::KonnectivityServer];
+    let held = futures::future::try_join_all(parts.map(|part| lab.secret(name, part))).await?;
+    let request = Patch::Merge(json!({ "metadata": { "annotations": { labels::ROTATE: "" } } }));
+    for part in parts {
+        lab.api::<Secret>().patch(&part.name(name), &PatchParams::default(), &request).await?;
+    }
+    for (part, held) in parts.iter().zip(held) {
+        lab.until::<Secret>(&part.name(name), "another certificate and key", |secret| {
             let data = secret.data.iter().flatten();
-            data.into_iter().all(|(key, value)| old.get(key) != Some(&value.0) || key == "ca.crt")
+            data.into_iter().all(|(key, value)| held.get(key) != Some(&value.0))
         })
         .await?;
     }

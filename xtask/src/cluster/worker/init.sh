@@ -1,7 +1,8 @@
 # The first process of a worker: makes its namespaces look like a machine, and keeps containerd and kubelet running.
-# Arguments: the worker's folder, its name, its address with the prefix length, its gateway.
+# Arguments: the worker's folder, its name, its address with the prefix length, its gateway, and the ranges it may reach.
 set -eu
 folder=$1 name=$2 address=$3 gateway=$4
+shift 4
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -53,6 +54,18 @@ ip address add "$address" dev eth0
 ip link set eth0 up
 ip route add default via "$gateway"
 echo 1 > /proc/sys/net/ipv4/ip_forward
+
+# What is sent to a Service of the tenant before kube-proxy knows that Service is refused at once. The gateway would refuse
+# it too, but the kernel says so only a few times in a row, and who is told nothing waits for half a minute.
+iptables --wait --new-chain OUTSIDE
+for range in "$@"; do
+    iptables --wait --append OUTSIDE --destination "$range" --jump RETURN
+done
+iptables --wait --append OUTSIDE --protocol tcp --jump REJECT --reject-with tcp-reset
+iptables --wait --append OUTSIDE --jump REJECT
+for chain in OUTPUT FORWARD; do
+    iptables --wait --append "$chain" --out-interface eth0 --jump OUTSIDE
+done
 
 # Runs a program again whenever it ends, as an init system would.
 keep() {

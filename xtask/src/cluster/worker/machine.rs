@@ -60,6 +60,7 @@ impl Machine<'_> {
                 .args(["sh", "-c", ENTER, "enter"])
                 .args([Path::new("sh"), &folder.join("init.sh"), &folder])
                 .args([self.name, &network::address_with_prefix(self.number), &network::GATEWAY.to_string()])
+                .args(network::REACHED)
                 .current_dir("/")
                 .env_clear()
                 .env("PATH", format!("{}:{}", folder.join("programs").display(), packages::PATH))

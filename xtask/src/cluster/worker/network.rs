@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 use anyhow::{Context, Result};
 
 use crate::{
-    cluster::layout::{NODE_ADDRESS, POD_RANGE},
+    cluster::layout::{POD_RANGE, SERVICE_RANGE},
     command, packages,
 };
 
@@ -13,6 +13,12 @@ use crate::{
 const BRIDGE: &str = "kamaji-workers";
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
 const PREFIX: u8 = 24;
+
+/// The node, what load balancers would have, and workers.
+const LOCAL_RANGE: &str = "10.99.0.0/16";
+
+/// What workers may send to. Addresses of Services become Pods' or the node's on this machine.
+pub(super) const REACHED: [&str; 2] = [LOCAL_RANGE, SERVICE_RANGE];
 
 /// The routes of what comes from workers are in a table of their own, which the rule with this number leads to.
 const TABLE: &str = "9910";
@@ -37,17 +43,16 @@ pub(super) fn address_with_prefix(number: u8) -> String {
 /// What all workers need is there.
 ///
 /// A worker sends everything that it does not know itself here, and only what is for this machine, its Pods and the
-/// Services of the local cluster goes on. The rest is refused at once: what a worker sends to a Service of its tenant
-/// before its kube-proxy knows that Service must neither leave the machine nor be waited for.
+/// Services of the local cluster goes on. What a worker sends to a Service of its tenant before its kube-proxy knows that
+/// Service must not leave the machine.
 pub(super) fn prepare() -> Result<()> {
     if !exists(BRIDGE) {
         ip(&["link", "add", BRIDGE, "type", "bridge"])?;
     }
     ip(&["address", "replace", &format!("{GATEWAY}/{PREFIX}"), "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])?;
-    for range in [format!("{NODE_ADDRESS}/16"), POD_RANGE.to_owned()] {
-        let range = network_of(&range);
-        ip(&["route", "replace", "throw", &range, "table", TABLE])?;
+    for range in [LOCAL_RANGE, POD_RANGE] {
+        ip(&["route", "replace", "throw", range, "table", TABLE])?;
     }
     ip(&["route", "replace", "unreachable", "default", "table", TABLE])?;
     if !has_rule()? {
@@ -90,17 +95,6 @@ fn interface_of(address: Ipv4Addr) -> String {
     format!("kamaji-w{}", address.octets()[3])
 }
 
-/// The range that an address with its prefix length lies in, for the lengths that end a part.
-fn network_of(range: &str) -> String {
-    match range.split_once('/') {
-        Some((address, "16")) => {
-            let parts: Vec<&str> = address.split('.').take(2).collect();
-            format!("{}.0.0/16", parts.join("."))
-        }
-        _ => range.to_owned(),
-    }
-}
-
 fn has_rule() -> Result<bool> {
     let rules = command::output(ip_command().args(["rule", "list", "priority", TABLE]))?;
     Ok(!rules.trim().is_empty())
@@ -137,11 +131,5 @@ mod tests {
         assert_eq!(address_of(2), Ipv4Addr::new(10, 99, 1, 2));
         assert_eq!(address_with_prefix(250), "10.99.1.250/24");
         assert_eq!(interface_of(address_of(250)), "kamaji-w250");
-    }
-
-    #[test]
-    fn a_range_begins_with_its_first_address() {
-        assert_eq!(network_of("10.99.0.1/16"), "10.99.0.0/16");
-        assert_eq!(network_of(POD_RANGE), POD_RANGE);
     }
 }
