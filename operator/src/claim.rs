@@ -1,7 +1,7 @@
 //! A tenant's claim on its place in a datastore: written down before anything is made there.
 
 use kamaji_api::labels;
-use kamaji_datastore::account::{Account, Owner, Schema, Seal, Standing, User};
+use kamaji_datastore::account::{Account, Credential, Owner, Schema, Seal, Standing, User};
 use kamaji_resources::status::{self, Facts};
 use kamaji_resources::{Claim, Memory};
 
@@ -41,5 +41,6 @@ pub(crate) fn account(
         owner: Owner::parse(uid)?,
         standing,
         seal: Seal::Open,
+        credential: Credential::Certificate,
     })
 }

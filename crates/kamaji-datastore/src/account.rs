@@ -1,6 +1,9 @@
 //! Whose place in a datastore is meant, and under which names.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use zeroize::Zeroizing;
 
 use crate::error::{Error, NameProblem};
 
@@ -10,6 +13,8 @@ const LONGEST_SCHEMA: usize = 255;
 const LONGEST_USER: usize = 64;
 /// The longest owner, in bytes. Kubernetes UIDs have 36.
 const LONGEST_OWNER: usize = 64;
+/// The longest password, in bytes.
+const LONGEST_PASSWORD: usize = 255;
 
 /// Names that belong to a database, to its administrator or to Kamaji itself, in lower case.
 const RESERVED: &[&str] = &[
@@ -34,7 +39,7 @@ const RESERVED_BEGINNINGS: &[&str] = &["_kamaji", "pg_"];
 /// One tenant's place in a datastore: the names it has there, and the tenant that they belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
-    /// Names the data: the key prefix `/<schema>/` and the role in etcd.
+    /// Names the data: the key prefix `/<schema>/` and the role in etcd, the database in PostgreSQL.
     pub schema: Schema,
     /// Names the identity that the tenant's API server shows.
     pub user: User,
@@ -44,9 +49,29 @@ pub struct Account {
     pub standing: Standing,
     /// Data that the user may read and not write.
     pub seal: Seal,
+    /// How the user proves who it is. Only [`ensure`](crate::store::Store::ensure) and
+    /// [`prove_confined`](crate::store::Store::prove_confined) ask for it.
+    pub credential: Credential,
 }
 
+/// How a user proves who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// By a client certificate whose common name it is, and by nothing else: the user has no password. etcd knows no
+    /// other way.
+    #[default]
+    Certificate,
+    /// By this password.
+    Password(Password),
+}
+
+/// A password. Its `Debug` shows nothing of it, and it is wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
+
 /// Data of an account that its user may read and not write, so that no one behind that user can change it.
+///
+/// Only etcd keeps a seal: a database of rows has no such right, and its driver takes every account for open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Seal {
     /// The user may write everything.
@@ -136,6 +161,45 @@ impl Owner {
     /// The UID as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Password {
+    /// Takes a password.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if it is empty, longer than 255 bytes, or holds anything but printable ASCII without spaces, so
+    /// that every datastore and every connection string takes it for the same. The error does not show it.
+    pub fn parse(password: impl Into<Zeroizing<String>>) -> Result<Self, Error> {
+        let password = password.into();
+        let refused =
+            |what: &str| Error::Settings { what: format!("the password of the user {what}"), source: None };
+        if password.is_empty() {
+            Err(refused("is empty"))
+        } else if password.len() > LONGEST_PASSWORD {
+            Err(refused("is longer than 255 bytes"))
+        } else if !password.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Err(refused("holds other characters than printable ASCII without spaces"))
+        } else {
+            Ok(Self(password))
+        }
+    }
+
+    /// The password itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Hash for Password {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
     }
 }
 
@@ -272,6 +336,18 @@ mod tests {
     fn an_error_shows_no_raw_control_characters() {
         let error = Schema::parse("a\n\u{202e}b").expect_err("hostile").to_string();
         assert!(error.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for password in ["", "has space", "pass\u{e9}", "pass\0", "pass\n", &"p".repeat(256)] {
+            let error = Password::parse(password.to_owned()).expect_err("refused");
+            assert_eq!(error.reason(), "InvalidSettings");
+            assert!(password.is_empty() || !format!("{error} {error:?}").contains(password));
+        }
+        let password = Password::parse("s3cret-';\"\\".to_owned()).expect("printable");
+        assert_eq!(password.reveal(), "s3cret-';\"\\");
+        assert!(!format!("{:?}", Credential::Password(password)).contains("s3cret"));
     }
 
     #[test]

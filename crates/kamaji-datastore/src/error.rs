@@ -61,7 +61,9 @@ pub enum Error {
         source: Cause,
     },
     /// The server knows us, and we lack a right.
-    #[error("not allowed to {doing}; give the DataStore's user the role root")]
+    #[error(
+        "not allowed to {doing}; give the DataStore's user the right to it: the role root in etcd, CREATEROLE and CREATEDB in PostgreSQL"
+    )]
     Forbidden {
         /// What we were doing.
         doing: String,
@@ -76,10 +78,21 @@ pub enum Error {
         endpoint: String,
     },
     /// The datastore is full and refuses writes.
-    #[error("no space left in the datastore to {doing}; free or enlarge it, then disarm its alarm")]
+    #[error(
+        "no space left in the datastore to {doing}; free or enlarge it, then disarm its alarm if it is etcd"
+    )]
     NoSpace {
         /// What we were doing.
         doing: String,
+    },
+    /// The server takes no writes: it is a standby, or was set so.
+    #[error("{endpoint} is read-only; name the primary server in the DataStore, or let it take writes again")]
+    ReadOnly {
+        /// Where the server was found.
+        endpoint: String,
+        /// How that shows.
+        #[source]
+        source: Cause,
     },
     /// Too few members of the datastore are alive to agree on anything.
     #[error("the datastore has no quorum to {doing}; bring its members back")]
@@ -101,7 +114,7 @@ pub enum Error {
     },
     /// A tenant's certificate opens more than its own data.
     #[error(
-        "user {user} reads keys that are not its own; check that authentication is on, and the roles of that user"
+        "user {user} reads what is not its own; check that authentication is on, and the roles of that user"
     )]
     NotConfined {
         /// The user.
@@ -162,6 +175,8 @@ pub enum Foreign {
     UnmarkedRole(Schema),
     /// There are keys where this account's data would be, and nothing says that they are ours.
     UnmarkedKeys(Schema),
+    /// A database of this name exists, and nothing says that it is ours.
+    UnmarkedDatabase(Schema),
 }
 
 /// What is wrong with a name.
@@ -179,6 +194,9 @@ pub enum NameProblem {
     /// It has others than the plain ones.
     #[error("only letters, digits, '_' and '-' are allowed, and no '-' at the beginning")]
     Characters,
+    /// It holds a zero byte.
+    #[error("it holds a zero byte")]
+    ZeroByte,
     /// It belongs to a database, to its administrator or to Kamaji.
     #[error("it is reserved")]
     Reserved,
@@ -200,6 +218,7 @@ impl Error {
             Self::Forbidden { .. } => "Forbidden",
             Self::AuthDisabled { .. } => "AuthDisabled",
             Self::NoSpace { .. } => "NoSpace",
+            Self::ReadOnly { .. } => "ReadOnly",
             Self::NoQuorum { .. } => "NoQuorum",
             Self::Corrupt => "Corrupt",
             Self::Foreign { .. } => "ForeignObject",
@@ -236,6 +255,9 @@ impl fmt::Display for Foreign {
             Self::UnmarkedKeys(schema) => {
                 write!(f, "there are keys below /{schema}/ that were not made for this tenant")
             }
+            Self::UnmarkedDatabase(schema) => {
+                write!(f, "database {schema} exists and was not made for this tenant")
+            }
         }
     }
 }
@@ -262,6 +284,7 @@ mod tests {
             Error::Forbidden { doing: doing(), source: cause() },
             Error::AuthDisabled { endpoint: endpoint() },
             Error::NoSpace { doing: doing() },
+            Error::ReadOnly { endpoint: endpoint(), source: cause() },
             Error::NoQuorum { doing: doing(), source: cause() },
             Error::Corrupt,
             Error::Foreign { what: Foreign::UnmarkedUser(User::parse("x").expect("plain")) },

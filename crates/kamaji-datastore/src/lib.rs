@@ -9,7 +9,7 @@
 //! when it is first needed and made anew, at another member, when it fails.
 //!
 //! ```no_run
-//! use kamaji_datastore::account::{Account, Owner, Schema, Seal, Standing, User};
+//! use kamaji_datastore::account::{Account, Credential, Owner, Schema, Seal, Standing, User};
 //! use kamaji_datastore::config::{Endpoint, Settings, Tls};
 //! use kamaji_datastore::error::Error;
 //! use kamaji_datastore::store::Store;
@@ -35,6 +35,7 @@
 //!         owner: Owner::parse(&widget.uid)?,
 //!         standing: if widget.was_set_up { Standing::Recorded } else { Standing::Claimed },
 //!         seal: Seal::Open,
+//!         credential: Credential::Certificate,
 //!     };
 //!     if widget.deleted {
 //!         return store.remove(&account).await;
@@ -80,16 +81,21 @@
 //! # Features
 //! `etcd` (default) is the etcd driver; its build needs `protoc`.
 
-#[cfg(not(feature = "etcd"))]
-compile_error!("choose at least one kind of datastore: the feature `etcd`");
+#[cfg(not(any(feature = "etcd", feature = "postgres")))]
+compile_error!("choose at least one kind of datastore: the feature `etcd` or `postgres`");
 
 pub mod account;
 pub mod config;
 pub mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod pause;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod store;
 mod tls;
 
 #[cfg(feature = "etcd")]
 pub use etcd::Etcd;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;

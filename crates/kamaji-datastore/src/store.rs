@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use crate::account::{Account, Owner, Schema, Seal, Standing, User};
+use crate::account::{Account, Credential, Owner, Schema, Seal, Standing, User};
 use crate::config::Settings;
 use crate::error::Error;
 #[cfg(feature = "etcd")]
 use crate::etcd::Etcd;
+#[cfg(feature = "postgres")]
+use crate::postgres::Postgres;
 
 /// One datastore, reached lazily over one connection that is shared by all clones.
 ///
@@ -23,6 +25,9 @@ pub enum Store {
     /// An etcd cluster: a tenant has a user, a role and the keys below a prefix.
     #[cfg(feature = "etcd")]
     Etcd(Etcd),
+    /// A PostgreSQL server: a tenant has a role and a database that the role owns.
+    #[cfg(feature = "postgres")]
+    Postgres(Postgres),
 }
 
 /// What a healthy datastore said of itself.
@@ -70,6 +75,32 @@ pub enum Change {
     DataDeleted,
     /// The marks were removed.
     Released,
+    /// The user was given its password, or lost one that it should not have.
+    PasswordSet,
+    /// Rights that no tenant's user may have were taken from the user.
+    UserCurbed,
+    /// The user may log in no more, because it is being removed.
+    UserLocked,
+    /// The user may log in again.
+    UserUnlocked,
+    /// The sessions of the user were ended.
+    SessionsEnded,
+    /// We became a member of the user's role, to act for it.
+    Joined,
+    /// The database was made.
+    DatabaseAdded,
+    /// The database was removed.
+    DatabaseDeleted,
+    /// The database was given to the user.
+    DatabaseGiven,
+    /// A table of the data was given to the user.
+    DataGiven,
+    /// What everyone could do with the database was taken from them.
+    DatabaseConfined,
+    /// The user was granted its database.
+    DatabaseGranted,
+    /// The database was opened for connections.
+    DatabaseOpened,
 }
 
 /// An account as its mark in the datastore tells it, for finding those whose tenant is no more.
@@ -104,6 +135,8 @@ pub enum Leftover {
     },
     /// A mark: the key that it lies at.
     Mark(String),
+    /// The database.
+    Database(Schema),
 }
 
 impl Store {
@@ -116,6 +149,17 @@ impl Store {
         Etcd::new(settings).map(Self::Etcd)
     }
 
+    /// A PostgreSQL server, or several of which one takes writes. Nothing is sent before the first verb.
+    ///
+    /// The settings name a user in their basic auth, with an empty password if it is known by its client certificate alone.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if there is no endpoint or no user name, or what should be PEM cannot be read as such.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(settings: Settings) -> Result<Self, Error> {
+        Postgres::new(settings).map(Self::Postgres)
+    }
+
     /// The datastore is reached, knows us, asks everyone who they are, and lets us do what the other verbs need.
     ///
     /// Leaves no trace in the datastore. An unreachable datastore is tried at once, whatever the pause.
@@ -123,14 +167,20 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.check().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.check().await,
         }
     }
 
     /// A new datastore is ready for tenants: whoever asks must say who they are. True if something had to be done.
+    ///
+    /// PostgreSQL needs nothing; [`check`](Self::check) says whether it asks.
     pub async fn initialise(&self) -> Result<bool, Error> {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.initialise().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.check().await.map(|_| false),
         }
     }
 
@@ -154,6 +204,8 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.ensure_step(account).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.ensure_step(account).await,
         }
     }
 
@@ -177,10 +229,13 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.remove_step(account).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.remove_step(account).await,
         }
     }
 
-    /// Whoever shows this client certificate reads the account's data, and is denied everyone else's.
+    /// Whoever shows this client certificate, and the account's password if it has one, reads the account's data, and is
+    /// denied everyone else's. Both PEM texts are empty for a tenant that shows no certificate.
     ///
     /// A tenant's own view of its datastore, over a connection of its own: worth asking once a tenant has its
     /// certificate, for it does not rest on anything that we believe of users and roles.
@@ -196,6 +251,8 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.prove_confined(account, certificate_pem, key_pem).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.prove_confined(account, certificate_pem, key_pem).await,
         }
     }
 
@@ -204,6 +261,8 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.audit().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.audit().await,
         }
     }
 
@@ -212,6 +271,18 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(etcd) => etcd.residue(account).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.residue(account).await,
+        }
+    }
+
+    /// How much room the account's data takes, in bytes; nothing if the datastore cannot tell, or there is none.
+    pub async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
+        match self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd(etcd) => etcd.used_bytes(account).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.used_bytes(account).await,
         }
     }
 
@@ -221,6 +292,8 @@ impl Store {
         match self {
             #[cfg(feature = "etcd")]
             Self::Etcd(_) => Etcd::footprint(account),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Postgres::footprint(account),
         }
     }
 }
@@ -244,7 +317,14 @@ impl Marker {
     pub fn account(&self) -> Option<Account> {
         let (user, owner) = self.holder.clone()?;
         let schema = Schema::parse(&self.schema).ok()?;
-        Some(Account { schema, user, owner, standing: Standing::Claimed, seal: Seal::Open })
+        Some(Account {
+            schema,
+            user,
+            owner,
+            standing: Standing::Claimed,
+            seal: Seal::Open,
+            credential: Credential::Certificate,
+        })
     }
 }
 
@@ -273,6 +353,7 @@ impl fmt::Display for Leftover {
             Self::Keys { schema, count: Some(count) } => write!(f, "{count} keys below /{schema}/"),
             Self::Keys { schema, count: None } => write!(f, "all keys below /{schema}/"),
             Self::Mark(key) => write!(f, "key {key}"),
+            Self::Database(schema) => write!(f, "database {schema}"),
         }
     }
 }
@@ -288,6 +369,7 @@ mod tests {
             owner: Owner::parse("uid").expect("plain"),
             standing: Standing::Claimed,
             seal: Seal::Open,
+            credential: Credential::Certificate,
         }
     }
 

@@ -1,17 +1,63 @@
 //! Reads the PEM of a datastore's settings before a connection does, to say what is wrong with which part.
 
+use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::config::{Endpoint, Tls};
 use crate::error::{Cause, Error};
+
+/// Whose certificate a failed handshake is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Ours: the server does not accept it.
+    Ours,
+    /// The server's: we do not trust it.
+    Theirs,
+}
+
+/// What a server says that does not accept our certificate.
+const OUR_CERTIFICATE: &[AlertDescription] = &[
+    AlertDescription::NoCertificate,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+    AlertDescription::CertificateRequired,
+];
+
+/// Whose certificate an error is about, if TLS is to blame for it at all.
+pub(crate) fn blame(error: &(dyn StdError + 'static)) -> Option<Blame> {
+    match tls_error(error)? {
+        rustls::Error::AlertReceived(alert) if OUR_CERTIFICATE.contains(alert) => Some(Blame::Ours),
+        _ => Some(Blame::Theirs),
+    }
+}
+
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An I/O error names the source of what it wraps as its own source, and skips what it wraps.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &'a (dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
 
 /// What a handshake with these settings needs.
 ///
@@ -39,9 +85,19 @@ pub(crate) fn config(tls: &Tls) -> Result<ClientConfig, Error> {
 ///
 /// With TLS 1.3 a client is done before the server has looked at its certificate, and what it sends at once can cost it
 /// the server's answer: this handshake sends nothing and listens.
+#[cfg(feature = "etcd")]
 pub(crate) async fn complaint(config: &Arc<ClientConfig>, endpoint: &Endpoint) -> Option<io::Error> {
-    let name = ServerName::try_from(endpoint.address().to_owned()).ok()?;
     let stream = TcpStream::connect((endpoint.address(), endpoint.port())).await.ok()?;
+    complaint_on(stream, config, endpoint).await
+}
+
+/// The same, on a connection on which the server expects the handshake next.
+pub(crate) async fn complaint_on(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+    endpoint: &Endpoint,
+) -> Option<io::Error> {
+    let name = ServerName::try_from(endpoint.address().to_owned()).ok()?;
     match tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, stream).await {
         Ok(mut stream) => stream.read_u8().await.err(),
         Err(error) => Some(error),
@@ -80,6 +136,17 @@ mod tests {
             assert_eq!(error.reason(), "InvalidSettings");
             assert!(error.to_string().contains("certificate authority"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_tls_error_is_found_below_an_io_error() {
+        let distrust = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        let below =
+            |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        assert_eq!(blame(&below(distrust)), Some(Blame::Theirs));
+        assert_eq!(blame(&below(alert)), Some(Blame::Ours));
+        assert_eq!(blame(&io::Error::other("refused")), None);
     }
 
     #[test]

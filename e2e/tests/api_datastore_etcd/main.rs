@@ -10,7 +10,7 @@ mod lifecycle;
 use anyhow::{Context, Result};
 use etcd_client::{Client, GetOptions, Permission, PermissionType};
 use kamaji_datastore::{
-    account::{Account, Owner, Schema, Seal, Standing, User},
+    account::{Account, Credential, Owner, Schema, Seal, Standing, User},
     store::Store,
 };
 use kamaji_e2e::etcd::Etcd;
@@ -23,6 +23,7 @@ fn account(schema: &str, user: &str) -> Account {
         owner: Owner::parse(&format!("uid-of-{schema}")).expect("a plain name"),
         standing: Standing::Claimed,
         seal: Seal::Open,
+        credential: Credential::Certificate,
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 use crate::config::{Deadlines, Settings};
 use crate::error::{Cause, Error};
 use crate::etcd::member::{self, Member, Session};
-use crate::etcd::pause::Pause;
 use crate::etcd::refusal::{self, Refusal};
+use crate::pause::Pause;
 
 /// How many requests may be under way at once.
 const ROOM: u32 = 16;

@@ -105,6 +105,7 @@ mod tests {
             user: User::parse("y").expect("plain"),
             owner: Owner::parse("uid").expect("plain"),
             seal: crate::account::Seal::Open,
+            credential: crate::account::Credential::Certificate,
             standing: Standing::Claimed,
         };
         let mark = Mark::of_schema(for_schema(&account.owner, &account.user).as_bytes(), 7);

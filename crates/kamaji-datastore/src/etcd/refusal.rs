@@ -4,11 +4,9 @@
 //! Source: `rpctypes` of etcd 3.5 and 3.6.
 
 use std::error::Error as StdError;
-use std::io;
-
-use rustls::AlertDescription;
 
 use crate::error::{Cause, Error};
+use crate::tls::{self, Blame};
 
 /// What an error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +40,6 @@ pub(crate) enum Refusal {
     /// Anything else.
     Other,
 }
-
-/// What a server says that does not accept our certificate.
-const OUR_CERTIFICATE: &[AlertDescription] = &[
-    AlertDescription::NoCertificate,
-    AlertDescription::BadCertificate,
-    AlertDescription::UnsupportedCertificate,
-    AlertDescription::CertificateRevoked,
-    AlertDescription::CertificateExpired,
-    AlertDescription::CertificateUnknown,
-    AlertDescription::UnknownCA,
-    AlertDescription::AccessDenied,
-    AlertDescription::CertificateRequired,
-];
 
 const TEXTS: &[(&str, Refusal)] = &[
     ("revision of auth store is old", Refusal::OldRevision),
@@ -95,13 +80,10 @@ impl Refusal {
 
     /// What an error below gRPC means, if TLS is to blame.
     pub(crate) fn of_transport(error: &(dyn StdError + 'static)) -> Option<Self> {
-        match tls_error(error) {
-            Some(rustls::Error::AlertReceived(alert)) if OUR_CERTIFICATE.contains(alert) => {
-                Some(Self::Unauthenticated)
-            }
-            Some(_) => Some(Self::Untrusted),
-            None => None,
-        }
+        tls::blame(error).map(|blame| match blame {
+            Blame::Ours => Self::Unauthenticated,
+            Blame::Theirs => Self::Untrusted,
+        })
     }
 
     fn of_text(text: &str) -> Self {
@@ -160,23 +142,10 @@ fn words_of<'a>(error: &'a (dyn StdError + 'static)) -> (String, Option<&'a (dyn
     (error.to_string(), error.source())
 }
 
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        // An I/O error names the source of what it wraps as its own source, and skips what it wraps.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as &'a (dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use tonic::{Code, Status};
 
     use super::*;
@@ -204,17 +173,6 @@ mod tests {
         for (code, message, refusal) in cases {
             assert_eq!(Refusal::of(&status(code, message)), refusal, "{message}");
         }
-    }
-
-    #[test]
-    fn a_tls_error_is_found_below_an_io_error() {
-        let distrust = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
-        let below =
-            |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
-        assert_eq!(Refusal::of_transport(&below(distrust)), Some(Refusal::Untrusted));
-        assert_eq!(Refusal::of_transport(&below(alert)), Some(Refusal::Unauthenticated));
-        assert_eq!(Refusal::of_transport(&io::Error::other("refused")), None);
     }
 
     #[test]

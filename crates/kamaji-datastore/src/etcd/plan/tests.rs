@@ -1,9 +1,10 @@
 use super::*;
-use crate::account::{Owner, Schema, User};
+use crate::account::{Credential, Owner, Schema, User};
 
 fn account(standing: Standing) -> Account {
     Account {
         seal: Seal::Open,
+        credential: Credential::Certificate,
         schema: Schema::parse("x").expect("plain"),
         user: User::parse("u").expect("plain"),
         owner: Owner::parse("uid").expect("plain"),

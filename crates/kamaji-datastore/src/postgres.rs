@@ -1,0 +1,210 @@
+//! A tenant in PostgreSQL: a role that logs in with a password or a certificate, and a database that it owns.
+//!
+//! Both bear their owner in their comments. A role and its comment are made at once; a database cannot be, and is known
+//! by the role that owns it until it has its own comment.
+
+mod confinement;
+mod connection;
+mod mark;
+mod member;
+mod observe;
+mod plan;
+mod quote;
+mod refusal;
+mod rights;
+mod statement;
+mod verifier;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_postgres::types::Type;
+
+use crate::account::Account;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::postgres::connection::{Connection, Failure};
+use crate::postgres::mark::Mark;
+use crate::postgres::plan::{Door, Holder, Observed, Step};
+use crate::postgres::refusal::Refusal;
+use crate::store::{Change, Health, Leftover, Marker, Residue};
+
+/// The database that every server has, where those are told about that are not in use.
+const MAINTENANCE: &str = "postgres";
+/// How often a statement whose outcome is unknown, or in which another was faster, leads to a new look.
+const LOOKS: usize = 8;
+
+/// All comments that are marks.
+const MARKED: &str = "\
+SELECT true AS is_user, r.rolname::text AS name, shobj_description(r.oid, 'pg_authid') AS comment FROM pg_roles r \
+ WHERE shobj_description(r.oid, 'pg_authid') LIKE $1 \
+UNION ALL SELECT false, d.datname::text, shobj_description(d.oid, 'pg_database') FROM pg_database d \
+ WHERE shobj_description(d.oid, 'pg_database') LIKE $1";
+
+/// One PostgreSQL server, or one primary among several.
+#[derive(Clone)]
+pub struct Postgres {
+    connection: Arc<Connection>,
+    settings: Arc<Settings>,
+}
+
+impl Postgres {
+    /// A name as it stands in SQL: in double quotes, those inside it doubled.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if it is empty, longer than 63 bytes, which the server would cut off, or holds a zero byte.
+    pub fn quote_identifier(name: &str) -> Result<String, Error> {
+        quote::identifier(name)
+    }
+
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let connection = Arc::new(Connection::new(&settings, MAINTENANCE)?);
+        Ok(Self { connection, settings: Arc::new(settings) })
+    }
+
+    pub(crate) async fn check(&self) -> Result<Health, Error> {
+        rights::prove(&self.connection).await
+    }
+
+    pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        quote::fits(account)?;
+        self.step(account, |observed| plan::ensure(account, observed).map_err(|what| Error::Foreign { what }))
+            .await
+    }
+
+    pub(crate) async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
+        // What can have no such name was never made.
+        if quote::fits(account).is_err() {
+            return Ok(None);
+        }
+        self.step(account, |observed| {
+            let steps = plan::remove(account, observed);
+            if steps.is_empty() && plan::leaves_something(account, observed) {
+                let (schema, user) = (account.schema.as_str(), account.user.as_str());
+                tracing::warn!(schema, user, owner = account.owner.as_str(), "left what is another's");
+            }
+            Ok(steps)
+        })
+        .await
+    }
+
+    pub(crate) async fn prove_confined(
+        &self,
+        account: &Account,
+        certificate: &[u8],
+        key: &[u8],
+    ) -> Result<(), Error> {
+        confinement::prove(&self.settings, account, certificate, key).await
+    }
+
+    pub(crate) async fn audit(&self) -> Result<Vec<Marker>, Error> {
+        let pattern = format!("{}%", mark::BEGINNING);
+        let pattern = pattern.as_str();
+        let rows = self.connection.ask("read the marks", |session| async move {
+            session.client.query_typed(MARKED, &[(&pattern, Type::TEXT)]).await
+        });
+        let rows = rows.await.map_err(|failure| failure.error)?;
+        let mut markers = BTreeMap::new();
+        // The roles' marks come first: they are the ones that no tenant can change.
+        for row in &rows {
+            let (name, comment): (String, String) = (row.get("name"), row.get("comment"));
+            let marker = if row.get("is_user") {
+                mark::marker_of_user(&name, &comment)
+            } else {
+                mark::marker_of_database(&name, &comment)
+            };
+            markers.entry(marker.schema.clone()).or_insert(marker);
+        }
+        Ok(markers.into_values().collect())
+    }
+
+    pub(crate) async fn residue(&self, account: &Account) -> Result<Residue, Error> {
+        let observed = observe::account(&self.connection, account).await?;
+        let user = observed.user.map(|_| Leftover::User(account.user.clone()));
+        let database = observed.database.map(|_| Leftover::Database(account.schema.clone()));
+        Ok(Residue { left: user.into_iter().chain(database).collect() })
+    }
+
+    pub(crate) fn footprint(account: &Account) -> Residue {
+        Residue {
+            left: vec![Leftover::User(account.user.clone()), Leftover::Database(account.schema.clone())],
+        }
+    }
+
+    pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
+        let doing = format!("measure database {}", account.schema);
+        let schema = account.schema.as_str();
+        let size = self.connection.ask(&doing, |session| async move {
+            let size = "SELECT pg_database_size(oid) FROM pg_database WHERE datname = $1";
+            session.client.query_typed_opt(size, &[(&schema, Type::TEXT)]).await
+        });
+        let size = size.await.map_err(|failure| failure.error)?;
+        Ok(size.and_then(|row| row.get::<_, i64>(0).try_into().ok()))
+    }
+
+    /// Observes, decides, makes the first statement of the decision, and says which one it was.
+    async fn step(
+        &self,
+        account: &Account,
+        decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
+    ) -> Result<Option<Change>, Error> {
+        let inside = Connection::new(&self.settings, account.schema.as_str())?;
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let (observed, step) = match self.look(&inside, account, &decide).await {
+                Ok((observed, Some(step))) => (observed, step),
+                Ok((_, None)) => return Ok(None),
+                Err(failure) if is_settled_by_another_look(failure.refusal) && looks < LOOKS => continue,
+                Err(failure) => return Err(failure.error),
+            };
+            match statement::make(&self.connection, &inside, account, &step).await {
+                Ok(change) => {
+                    let (schema, user) = (account.schema.as_str(), account.user.as_str());
+                    tracing::info!(schema, user, change = ?change, "changed the account");
+                    return Ok(Some(change));
+                }
+                Err(Failure { refusal, error }) if is_settled_by_another_look(refusal) && looks < LOOKS => {
+                    tracing::debug!(%error, ?observed, "looking again");
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    /// What there is, and the first statement of what is decided. Into the database itself we look before it is marked,
+    /// and not before it is clear that it is the account's.
+    async fn look(
+        &self,
+        inside: &Connection,
+        account: &Account,
+        decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
+    ) -> Result<(Observed, Option<Step>), Failure> {
+        let mut observed = observe::account(&self.connection, account).await?;
+        let steps = decide(&observed)?;
+        if steps.contains(&Step::MarkDatabase)
+            && let Some(database) = observed.database.as_mut().filter(|database| {
+                database.mark == Mark::Absent
+                    && database.door == Door::Open
+                    && database.holder == Holder::User
+            })
+        {
+            database.table = observe::inside(inside, account).await?;
+            let step = decide(&observed)?.into_iter().next();
+            return Ok((observed, step));
+        }
+        Ok((observed, steps.into_iter().next()))
+    }
+}
+
+/// Whether a statement failed because it was in vain, or nobody knows whether it did.
+fn is_settled_by_another_look(refusal: Refusal) -> bool {
+    refusal.leaves_doubt() || refusal == Refusal::Raced
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("endpoints", &self.settings.endpoints).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! One server of a datastore, and the sessions with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::{BasicAuth, Endpoint, Settings, Tls};
+use crate::error::{Cause, Error};
+use crate::postgres::refusal::{self, Refusal};
+use crate::tls;
+
+/// TCP asks an idle peer for a sign of life this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// What a failure to open a session interrupts.
+const DOING: &str = "log in";
+/// What asks for TLS before anything else is said. Source: "Message Formats" of PostgreSQL's protocol 3.0, `SSLRequest`.
+const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Where a server is, and how a session with it is opened.
+pub(crate) struct Member {
+    endpoint: Endpoint,
+    name: String,
+    login: BasicAuth,
+    tls: Option<Handshakes>,
+    request: Duration,
+}
+
+/// How TLS is begun.
+#[derive(Clone)]
+struct Handshakes {
+    ours: Arc<ClientConfig>,
+    /// Without our certificate.
+    stranger: Arc<ClientConfig>,
+}
+
+/// A connection that works, as far as is known.
+pub(crate) struct Session {
+    pub(crate) number: u64,
+    pub(crate) endpoint: String,
+    pub(crate) client: Client,
+    /// What carries the connection; it ends with the session.
+    _carrier: JoinSet<()>,
+}
+
+/// All servers that these settings name.
+///
+/// # Errors
+/// [`Error::Settings`] if there is none, or no session could ever be opened with these settings.
+pub(crate) fn all(settings: &Settings) -> Result<Vec<Member>, Error> {
+    let unusable = |what: &str| Error::Settings { what: what.to_owned(), source: None };
+    if settings.endpoints.is_empty() {
+        return Err(unusable("no endpoint is given"));
+    }
+    let Some(login) = &settings.basic_auth else {
+        return Err(unusable(
+            "no user name is given; PostgreSQL asks for one, with a client certificate too",
+        ));
+    };
+    if login.username.is_empty() || login.username.contains('\0') || login.password.contains('\0') {
+        return Err(unusable("the user name is empty, or it or the password holds a zero byte"));
+    }
+    let tls = settings.tls.as_ref().map(handshakes).transpose()?;
+    let member = |endpoint: &Endpoint| Member {
+        endpoint: endpoint.clone(),
+        name: endpoint.to_string(),
+        login: login.clone(),
+        tls: tls.clone(),
+        request: settings.deadlines.request,
+    };
+    Ok(settings.endpoints.iter().map(member).collect())
+}
+
+impl Member {
+    /// Where it is, `host:port`.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.name
+    }
+
+    /// A new session with this database, which takes writes.
+    pub(crate) async fn open(&self, number: u64, database: &str) -> Result<Session, Error> {
+        let mut config = self.config(database);
+        if !self.login.password.is_empty() {
+            config.password(self.login.password.as_bytes());
+        }
+        let opened = self.connect(&config, self.tls.as_ref().map(|tls| &tls.ours)).await;
+        let (client, carrier) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(self.complaint(&error).await),
+        };
+        let session = Session { number, endpoint: self.name.clone(), client, _carrier: carrier };
+        session.takes_writes().await?;
+        Ok(session)
+    }
+
+    /// Whether the server lets in whoever gives our name, without a password or a certificate.
+    pub(crate) async fn lets_strangers_in(&self, database: &str) -> bool {
+        self.connect(&self.config(database), self.tls.as_ref().map(|tls| &tls.stranger)).await.is_ok()
+    }
+
+    async fn connect(
+        &self,
+        config: &Config,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<(Client, JoinSet<()>), tokio_postgres::Error> {
+        let mut carrier = JoinSet::new();
+        // What ends a connection is told to whoever waits for an answer on it.
+        let client = if let Some(tls) = tls {
+            let tls = MakeRustlsConnect::new(ClientConfig::clone(tls));
+            let (client, connection) = config.connect(tls).await?;
+            carrier.spawn(async move { drop(connection.await) });
+            client
+        } else {
+            let (client, connection) = config.connect(NoTls).await?;
+            carrier.spawn(async move { drop(connection.await) });
+            client
+        };
+        Ok((client, carrier))
+    }
+
+    fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        // In the first message, so that no setting of a database or a role can differ: what a tenant calls like a
+        // function of the server is never found, and no statement goes on for ever.
+        let options =
+            format!("-c search_path=pg_catalog -c statement_timeout={}", self.request.as_millis().max(1));
+        config
+            .host(self.endpoint.address())
+            .port(self.endpoint.port())
+            .user(self.login.username.as_str())
+            .dbname(database)
+            .application_name("kamaji")
+            .options(options)
+            .keepalives_idle(KEEP_ALIVE)
+            .ssl_mode(if self.tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        config
+    }
+
+    /// Why no session was opened; a server that hung up is asked whether it is for our certificate.
+    async fn complaint(&self, error: &tokio_postgres::Error) -> Error {
+        let refusal = Refusal::of(error);
+        if refusal == Refusal::Lost
+            && let Some(complaint) = self.complaint_of_tls().await
+        {
+            let refusal = Refusal::of_transport(&complaint);
+            if refusal != Refusal::Lost {
+                return refusal.report(DOING, &self.name, refusal::words(&complaint));
+            }
+        }
+        let named = if error.as_db_error().is_none() && error.to_string() == "invalid configuration" {
+            Cause("the server asks for a password, and none is given".to_owned())
+        } else {
+            refusal::cause(error)
+        };
+        refusal.report(DOING, &self.name, named)
+    }
+
+    async fn complaint_of_tls(&self) -> Option<std::io::Error> {
+        let tls = self.tls.as_ref()?;
+        let mut stream = TcpStream::connect((self.endpoint.address(), self.endpoint.port())).await.ok()?;
+        stream.write_all(&TLS_REQUEST).await.ok()?;
+        if stream.read_u8().await.ok()? != b'S' {
+            return None;
+        }
+        tls::complaint_on(stream, &tls.ours, &self.endpoint).await
+    }
+}
+
+impl Session {
+    /// The server takes writes from us: it is neither a standby nor set to refuse them.
+    pub(crate) async fn takes_writes(&self) -> Result<(), Error> {
+        let asked = self
+            .client
+            .query_typed_one(
+                "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'",
+                &[],
+            )
+            .await;
+        let row = asked.map_err(|error| {
+            let refusal = Refusal::of(&error);
+            refusal.report("ask whether it takes writes", &self.endpoint, refusal::cause(&error))
+        })?;
+        let why = match (row.get(0), row.get(1)) {
+            (true, _) => "it is a standby",
+            (false, true) => "its transactions are read-only (default_transaction_read_only)",
+            (false, false) => return Ok(()),
+        };
+        Err(Error::ReadOnly { endpoint: self.endpoint.clone(), source: Cause(why.to_owned()) })
+    }
+}
+
+fn handshakes(tls: &Tls) -> Result<Handshakes, Error> {
+    let stranger = Tls { ca_pem: tls.ca_pem.clone(), client: None };
+    Ok(Handshakes { ours: Arc::new(tls::config(tls)?), stranger: Arc::new(tls::config(&stranger)?) })
+}
