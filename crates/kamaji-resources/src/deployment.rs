@@ -4,6 +4,7 @@ mod api_server;
 pub mod args;
 mod component;
 mod controller_manager;
+mod kine;
 mod konnectivity;
 mod pki;
 mod probes;
@@ -18,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kamaji_api::{Child, Tenant, labels};
 
+use crate::kine::{Choice, NAME, TEMPLATE, image, serves, set_image, template_checksum};
 use crate::storage::{Storage, StorageCredentials};
 use crate::{Credentials, Endpoint, object};
 
@@ -45,13 +47,31 @@ pub struct Part {
     pub volumes: Vec<Volume>,
 }
 
-/// The Deployment as it should be.
+/// The Deployment as it should be, with the usual image of kine where the store needs one.
 pub fn build(inputs: &Inputs<'_>) -> Deployment {
+    build_with(inputs, &Choice::default())
+}
+
+/// The Deployment as it should be. `kine` says which image of kine is to run, where the store needs one.
+pub fn build_with(inputs: &Inputs<'_>, kine: &Choice<'_>) -> Deployment {
+    let mut deployment = render(inputs);
+    if serves(inputs.storage.driver) {
+        let template = &mut deployment.spec.template;
+        let sum = template_checksum(template);
+        set_image(template, &image(inputs.tenant, kine, &sum));
+        deployment.metadata.annotations.get_or_insert_default().insert(TEMPLATE.into(), sum);
+    }
+    deployment
+}
+
+/// All but the image of kine.
+fn render(inputs: &Inputs<'_>) -> Deployment {
     let tenant = inputs.tenant;
     let parts = [
         api_server::part(inputs),
         scheduler::part(tenant),
         controller_manager::part(tenant),
+        kine::part(inputs),
         konnectivity::part(tenant),
     ];
     let pod = parts.into_iter().fold(Part::default(), |mut sum, part| {
@@ -67,7 +87,7 @@ pub fn build(inputs: &Inputs<'_>) -> Deployment {
             strategy: Some(strategy(&tenant.deployment.strategy)),
             template: PodTemplateSpec {
                 metadata: Some(pod_metadata(inputs)),
-                spec: Some(pod_spec(tenant, pod)),
+                spec: Some(pod_spec(inputs, pod)),
             },
             ..DeploymentSpec::default()
         },
@@ -126,9 +146,12 @@ fn pod_metadata(inputs: &Inputs<'_>) -> ObjectMeta {
     ObjectMeta { labels: Some(pod_labels), annotations: Some(annotations), ..ObjectMeta::default() }
 }
 
-fn pod_spec(tenant: &Tenant, part: Part) -> PodSpec {
+fn pod_spec(inputs: &Inputs<'_>, part: Part) -> PodSpec {
+    let tenant = inputs.tenant;
     let wish = &tenant.deployment;
     let mut containers = wish.additional_containers.clone();
+    // Beside ours it is no container: it names the image of ours.
+    containers.retain(|container| container.name != NAME || !serves(inputs.storage.driver));
     containers.extend(part.containers);
     let mut volumes = wish.additional_volumes.clone();
     volumes.extend(part.volumes);

@@ -1,5 +1,7 @@
 use kamaji_api::Child;
 
+use crate::kine::Unsayable;
+
 /// Why an object could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +22,13 @@ pub enum Error {
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// kine cannot be told where the store is or how to log in there.
+    #[error("write the endpoint that kine is given")]
+    KineEndpoint {
+        /// Why.
+        #[source]
+        source: Unsayable,
     },
     /// The system gave no randomness.
     #[error("draw a random password")]

@@ -8,7 +8,7 @@ use kamaji_api::{Child, Tenant, labels};
 use serde_json::{Value, json};
 
 use crate::storage::Storage;
-use crate::{Endpoint, checksum, object};
+use crate::{Endpoint, checksum, kine, object};
 
 /// The ConfigMap that keeps what kubeadm would have been started with.
 pub fn build(tenant: &Tenant, endpoint: &Endpoint, storage: &Storage) -> ConfigMap {
@@ -41,8 +41,7 @@ pub fn cluster_configuration(tenant: &Tenant, endpoint: &Endpoint, storage: &Sto
     ];
     sans.extend(network.san_names.iter().cloned());
     sans.extend(network.san_ips.iter().map(ToString::to_string));
-    let endpoints: Vec<String> =
-        storage.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect();
+    let endpoints = etcd_endpoints(storage);
     json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
@@ -62,6 +61,14 @@ pub fn cluster_configuration(tenant: &Tenant, endpoint: &Endpoint, storage: &Sto
         "certificateValidityPeriod": "8760h0m0s",
         "caCertificateValidityPeriod": "87600h0m0s",
     })
+}
+
+/// kine has no address; kubeadm refuses a socket, so the one stands here that etcd would have.
+fn etcd_endpoints(storage: &Storage) -> Vec<String> {
+    if kine::serves(storage.driver) {
+        return vec!["http://127.0.0.1:2379".to_owned()];
+    }
+    storage.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect()
 }
 
 fn init_configuration(endpoint: &Endpoint) -> Value {

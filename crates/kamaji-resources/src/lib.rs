@@ -12,9 +12,10 @@
 //! | [`anchors::create`], [`Anchors::read`] | the Secrets that are there | two authorities and the key of service accounts, or why they cannot be used |
 //! | [`Credentials::renew`] | endpoint, anchors, the Secrets that are there | certificates and kubeconfigs, and what had to be issued anew |
 //! | [`StorageCredentials::renew`] | the place in the datastore, the store's authority | the certificate for the datastore |
+//! | [`StorageCredentials::for_kine`] | of a store that is not etcd: the place, the store's certificates | password, and what [`kine`] is told |
 //! | [`kubeadm_config::build`] | endpoint, place in the datastore | what kubeadm would have been started with |
 //! | [`konnectivity::egress_selector`] | the tenant | with konnectivity: where the API server finds the tunnel |
-//! | [`deployment::build`] | all of these | the Pods: API server, scheduler, controller manager, konnectivity server |
+//! | [`deployment::build`] | all of these | the Pods: API server, scheduler, controller manager, konnectivity server, kine |
 //! | [`status::compute`] | what was seen and done | status, phase and conditions |
 //!
 //! # Use
@@ -119,6 +120,7 @@ pub mod credentials;
 pub mod deployment;
 pub mod endpoint;
 mod error;
+pub mod kine;
 pub mod konnectivity;
 pub mod kubeadm_config;
 pub mod kubeconfig;

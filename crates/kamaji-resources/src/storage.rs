@@ -1,5 +1,7 @@
 //! A tenant's place in its datastore, as its control plane sees it.
 
+mod kine;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,6 +16,8 @@ use crate::credentials::{Clock, client};
 use crate::secret::{self, HeldSecrets};
 use crate::{Error, checksum};
 
+pub use kine::Access;
+
 /// Bytes of randomness in a password.
 const PASSWORD_BYTES: usize = 32;
 
@@ -26,7 +30,7 @@ pub struct Storage {
     pub data_store: String,
     /// Addresses of the store, as `host:port`.
     pub endpoints: Vec<String>,
-    /// The tenant's prefix.
+    /// The tenant's prefix, database or bucket.
     pub schema: String,
     /// The tenant's user.
     pub user: String,
@@ -46,7 +50,7 @@ pub struct StorageCredentials {
 }
 
 impl StorageCredentials {
-    /// Keeps what may stay and makes what may not.
+    /// Credentials for etcd: keeps what may stay and makes what may not.
     ///
     /// `issuer` is the authority that signed the store's certificate and signs its clients'.
     pub fn renew(
@@ -105,12 +109,7 @@ impl StorageCredentials {
 /// etcd knows its clients by their certificates: the connection string is empty and the password unused.
 fn config_secret(tenant: &Tenant, storage: &Storage, held: &HeldSecrets) -> Result<Secret, Error> {
     let child = Child::DatastoreConfig;
-    let kept = held
-        .get(&child)
-        .and_then(|secret| secret::value(secret, "DB_PASSWORD"))
-        .and_then(|password| std::str::from_utf8(password).ok())
-        .filter(|password| !password.is_empty());
-    let password = kept.map_or_else(new_password, |password| Ok(password.to_owned()))?;
+    let password = kept_password(held).map_or_else(new_password, |password| Ok(password.to_owned()))?;
     let data = [
         ("DB_CONNECTION_STRING", ""),
         ("DB_SCHEMA", storage.schema.as_str()),
@@ -120,6 +119,12 @@ fn config_secret(tenant: &Tenant, storage: &Storage, held: &HeldSecrets) -> Resu
     let mut secret = secret::build(&tenant.id, child, &data);
     secret.metadata.finalizers = Some(vec![labels::DATASTORE_SECRET_FINALIZER.into()]);
     Ok(secret)
+}
+
+/// The password that the tenant has, whatever else its Secret says.
+fn kept_password(held: &HeldSecrets) -> Option<&str> {
+    let password = secret::value(held.get(&Child::DatastoreConfig)?, "DB_PASSWORD")?;
+    std::str::from_utf8(password).ok().filter(|password| !password.is_empty())
 }
 
 /// Hexadecimal, so that no place that takes a password needs to quote it.

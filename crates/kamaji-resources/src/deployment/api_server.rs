@@ -6,7 +6,8 @@ use super::args::{self, Flags, Winner, compose, names_flag};
 use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
 use super::probes::{HTTPS, Health};
-use super::{Inputs, Part, konnectivity, security};
+use super::{Inputs, Part, kine, konnectivity, security};
+use crate::kine::{SOCKET, serves};
 use crate::kubeadm_config::joined;
 
 const NAME: &str = "kube-apiserver";
@@ -36,15 +37,13 @@ const FILES: &[Files] = &[
         ],
     },
     Files { child: Child::ServiceAccountKey, files: &[("sa.pub", "sa.pub"), ("sa.key", "sa.key")] },
-    Files {
-        child: Child::DatastoreCertificate,
-        files: &[
-            ("ca.crt", "etcd/ca.crt"),
-            ("server.crt", "etcd/server.crt"),
-            ("server.key", "etcd/server.key"),
-        ],
-    },
 ];
+
+/// What it shows to etcd. To kine it shows nothing: whoever reaches the socket is in the Pod.
+const ETCD_FILES: Files = Files {
+    child: Child::DatastoreCertificate,
+    files: &[("ca.crt", "etcd/ca.crt"), ("server.crt", "etcd/server.crt"), ("server.key", "etcd/server.key")],
+};
 
 /// Plugins that every tenant gets besides those it names, unless it disables them: without the first a kubelet may touch other nodes' objects,
 /// without the second any user may take over addresses (CVE-2020-8554).
@@ -52,7 +51,9 @@ const ALWAYS: [AdmissionController; 2] =
     [AdmissionController::NodeRestriction, AdmissionController::DenyServiceExternalIPs];
 
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {
-    Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs.tenant, PKI, FILES)] }
+    let mut files = FILES.to_vec();
+    files.extend((!serves(inputs.storage.driver)).then_some(ETCD_FILES));
+    Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs.tenant, PKI, &files)] }
 }
 
 fn container(inputs: &Inputs<'_>) -> Container {
@@ -63,7 +64,12 @@ fn container(inputs: &Inputs<'_>) -> Container {
         image: &tenant.images.api_server,
         health: Health { scheme: HTTPS, port: tenant.network.port.into(), live: "/livez", ready: "/readyz" },
         arguments: arguments(inputs, wish.arguments),
-        mounts: [vec![pki::read_only(PKI, DIRECTORY)], konnectivity::api_server_mounts(tenant)].concat(),
+        mounts: [
+            vec![pki::read_only(PKI, DIRECTORY)],
+            kine::api_server_mounts(inputs.storage),
+            konnectivity::api_server_mounts(tenant),
+        ]
+        .concat(),
         security: security::api_server(),
     }
     .container(&wish, tenant.deployment.probes.as_ref())
@@ -75,7 +81,7 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
         (Winner::User, defaults(tenant)),
         (Winner::User, args::tls()),
         (Winner::Kamaji, managed(inputs, extra)),
-        (Winner::Kamaji, etcd(inputs)),
+        (Winner::Kamaji, store(inputs)),
         (Winner::Kamaji, konnectivity::api_server_flags(tenant)),
     ];
     // Upstream refuses both at once.
@@ -128,9 +134,13 @@ fn managed(inputs: &Inputs<'_>, extra: &[String]) -> Flags {
     ]
 }
 
-/// The compaction key lies outside the tenant's prefix, so the store compacts itself and the tenant never does.
-fn etcd(inputs: &Inputs<'_>) -> Flags {
+/// In etcd the compaction key lies outside the tenant's prefix, so the store compacts itself and the tenant never does. With
+/// kine the tenant has a store of its own, and compacts it.
+fn store(inputs: &Inputs<'_>) -> Flags {
     let storage = inputs.storage;
+    if serves(storage.driver) {
+        return vec![("etcd-servers", SOCKET.into())];
+    }
     let servers: Vec<String> =
         storage.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect();
     vec![

@@ -61,7 +61,7 @@ pub fn names_flag(user: &[String], flag: &str) -> bool {
 }
 
 /// The user's arguments without the flags named, each with its value where that stands apart.
-fn without(user: &[String], refused: &BTreeSet<&str>) -> Vec<String> {
+pub(super) fn without(user: &[String], refused: &BTreeSet<&str>) -> Vec<String> {
     let mut kept = Vec::new();
     let mut dropping_value = false;
     for argument in user {

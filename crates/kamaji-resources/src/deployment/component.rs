@@ -50,6 +50,15 @@ impl<'a> Wish<'a> {
     pub(super) fn scheduler(deployment: &'a DeploymentSpec) -> Self {
         wish!(deployment, scheduler)
     }
+
+    /// There are no mounts, probes and security context of kine's to wish for.
+    pub(super) fn kine(deployment: &'a DeploymentSpec) -> Self {
+        Self {
+            arguments: deployment.extra_args.as_ref().map_or(&[], |all| all.kine.as_slice()),
+            resources: deployment.resources.as_ref().and_then(|all| all.kine.as_ref()),
+            ..Self::default()
+        }
+    }
 }
 
 impl Component<'_> {

@@ -13,6 +13,7 @@ pub(super) const DIRECTORY: &str = "/etc/kubernetes/pki";
 const FILE_MODE: i32 = 0o400;
 
 /// Keys of one Secret, and the files that they become.
+#[derive(Clone, Copy)]
 pub(super) struct Files {
     pub(super) child: Child,
     pub(super) files: &'static [(&'static str, &'static str)],
@@ -41,12 +42,17 @@ pub(super) fn projected(tenant: &Tenant, name: &str, sources: &[Files]) -> Volum
 
 /// A volume with one file out of one Secret.
 pub(super) fn file(tenant: &Tenant, name: &str, child: Child, file: &'static str) -> Volume {
+    files(tenant, name, child, &[file])
+}
+
+/// A volume with these files out of one Secret.
+pub(super) fn files(tenant: &Tenant, name: &str, child: Child, files: &[&str]) -> Volume {
     Volume {
         name: name.into(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(child.name(&tenant.id.name)),
             default_mode: Some(FILE_MODE),
-            items: Some(vec![key_to_path(&(file, file))]),
+            items: Some(files.iter().map(|file| key_to_path(&(*file, *file))).collect()),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()

@@ -86,7 +86,7 @@ pub(crate) fn reported(
 }
 
 /// The configurations are JSON inside of strings: shown as what they say.
-fn config_map(found: &ConfigMap) -> Value {
+pub(crate) fn config_map(found: &ConfigMap) -> Value {
     let mut shown = without_checksums(json!(found));
     for text in shown["data"].as_object_mut().unwrap().values_mut() {
         *text = serde_json::from_str(text.as_str().unwrap()).unwrap();
@@ -95,7 +95,7 @@ fn config_map(found: &ConfigMap) -> Value {
 }
 
 /// A Secret, with what differs from run to run described instead of shown.
-fn shown(secret: &Secret) -> Value {
+pub(crate) fn shown(secret: &Secret) -> Value {
     let mut shown = without_checksums(json!(secret));
     for (key, value) in secret.data.iter().flatten() {
         shown["data"][key] = described(&value.0);
@@ -145,7 +145,7 @@ fn certificate_shown(certificate: &Certificate) -> Value {
 }
 
 /// Checksums of random data say nothing: wherever there is one, its name is shown instead.
-fn without_checksums(mut value: Value) -> Value {
+pub(crate) fn without_checksums(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {

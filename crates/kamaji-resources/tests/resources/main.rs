@@ -5,6 +5,7 @@
 mod children;
 mod files;
 mod golden;
+mod kine;
 mod konnectivity;
 mod pod_security;
 mod properties;

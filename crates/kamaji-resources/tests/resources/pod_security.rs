@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, SeccompProfile, Secu
 use crate::scenario::{self, clock, now};
 
 /// What is wrong with a Pod; empty when it passes.
-fn violations(pod: &PodSpec) -> Vec<String> {
+pub(crate) fn violations(pod: &PodSpec) -> Vec<String> {
     let mut found = Vec::new();
     let mut check = |passes: bool, rule: &str, place: &str| {
         if !passes {

@@ -165,7 +165,7 @@ pub(crate) fn named(name: &str) -> Scenario {
 }
 
 /// A tenant that is reached inside the management cluster.
-fn within(name: &'static str, spec: Value) -> Scenario {
+pub(crate) fn within(name: &'static str, spec: Value) -> Scenario {
     Scenario { name, spec, service: json!({ "spec": { "clusterIP": "10.97.11.12" } }) }
 }
 

@@ -1,0 +1,187 @@
+//! What kine is told of a store, so that its own parser reads back what was meant.
+//!
+//! Each driver of kine (as of v0.17.5) reads its endpoint in its own way:
+//!
+//! - PostgreSQL: `net/url`, then pgx's reader of connection strings. User, password and database are percent-decoded; kine
+//!   puts the path into lower case, so other names stand in the query, which goes before the path.
+//! - MySQL: go-sql-driver's DSN. User and password stand as they are: the user ends at the first `:`, the password at the
+//!   last `@` before the last `/`. Only the database is percent-decoded.
+//! - NATS: split at every comma, then `net/url`. Credentials are decoded, but given to the server encoded again, so only
+//!   what that leaves alone can be said.
+
+use std::fmt::Write;
+
+use kamaji_api::v1alpha1::Driver;
+
+/// Where a tenant's data is, and who its kine is there.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Kind of store.
+    pub driver: Driver,
+    /// Addresses of the store, as `host:port`. kine's driver for MySQL takes one, the others take all.
+    pub endpoints: &'a [String],
+    /// Database or bucket.
+    pub schema: &'a str,
+    /// User and password, if the store asks for any.
+    pub login: Option<(&'a str, &'a str)>,
+}
+
+/// Why kine cannot be told of a store. No secret is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsayable {
+    /// The store is reached without kine.
+    #[error("etcd is reached without kine")]
+    Etcd,
+    /// There is no endpoint.
+    #[error("the DataStore has no endpoint: add one to spec.endpoints")]
+    NoEndpoint,
+    /// An endpoint is no address.
+    #[error("endpoint {0:?} of the DataStore is not host:port: correct spec.endpoints")]
+    Endpoint(String),
+    /// A name or password holds what the driver's notation cannot express.
+    #[error("the {what} for {driver} holds a character that kine cannot be told: use {allowed}")]
+    Character {
+        /// User, password or schema.
+        what: &'static str,
+        /// Kind of store.
+        driver: &'static str,
+        /// What may be used instead.
+        allowed: &'static str,
+    },
+}
+
+/// The complete endpoint, as the drivers of kine read it.
+///
+/// # Errors
+/// [`Unsayable`] if kine would read something else than what is meant.
+pub fn endpoint(place: &Place<'_>) -> Result<String, Unsayable> {
+    let addresses: Vec<Address<'_>> =
+        place.endpoints.iter().map(|endpoint| Address::parse(endpoint)).collect::<Result<_, _>>()?;
+    let first = addresses.first().ok_or(Unsayable::NoEndpoint)?;
+    refuse_nul(place)?;
+    match place.driver {
+        Driver::Etcd => Err(Unsayable::Etcd),
+        Driver::PostgreSql => postgres(place, &addresses),
+        Driver::MySql => mysql(place, first),
+        Driver::Nats => nats(place, &addresses),
+    }
+}
+
+/// A sound `host:port`.
+struct Address<'a> {
+    host: &'a str,
+    port: &'a str,
+    whole: &'a str,
+}
+
+impl<'a> Address<'a> {
+    /// Neither brackets nor anything that ends a host in a URL or a DSN can be in a host, so none needs encoding.
+    fn parse(whole: &'a str) -> Result<Self, Unsayable> {
+        let refused = || Unsayable::Endpoint(whole.chars().take(80).collect());
+        let (host, port) = whole.rsplit_once(':').ok_or_else(refused)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host_is_sound = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.chars().all(plain),
+        };
+        let is_number = port.bytes().all(|digit| digit.is_ascii_digit());
+        let port_is_sound = is_number && port.parse::<u16>().is_ok_and(|port| port != 0);
+        if host_is_sound && port_is_sound {
+            Ok(Self { host: bare.unwrap_or(host), port, whole })
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+/// No environment variable can hold one.
+fn refuse_nul(place: &Place<'_>) -> Result<(), Unsayable> {
+    let (user, password) = place.login.unwrap_or_default();
+    [("user", user), ("password", password), ("schema", place.schema)]
+        .into_iter()
+        .find(|(_, text)| text.contains('\0'))
+        .map_or(Ok(()), |(what, _)| Err(unsayable(place, what, "any character but NUL")))
+}
+
+fn postgres(place: &Place<'_>, addresses: &[Address<'_>]) -> Result<String, Unsayable> {
+    let login = place.login.map(|(user, password)| format!("{}:{}@", encoded(user), encoded(password)));
+    let (authority, mut query) = match addresses {
+        [only] => (only.whole, Vec::new()),
+        several => ("", in_query(several)),
+    };
+    if place.schema != place.schema.to_lowercase() {
+        // kine writes the query anew, with `+` for a space, which pgx reads as `+`.
+        if place.schema.contains(' ') {
+            return Err(unsayable(place, "schema", "no space beside capital letters"));
+        }
+        query.push(format!("dbname={}", encoded(place.schema)));
+    }
+    let mark = if query.is_empty() { "" } else { "?" };
+    let (login, path, query) = (login.unwrap_or_default(), encoded(place.schema), query.join("&"));
+    Ok(format!("postgres://{login}{authority}/{path}{mark}{query}"))
+}
+
+/// Several servers stand in the query: `net/url` refuses a second colon in a host. Of a primary and its standbys the one is
+/// meant that takes writes.
+fn in_query(addresses: &[Address<'_>]) -> Vec<String> {
+    let joined =
+        |part: fn(&Address<'_>) -> String| encoded(&addresses.iter().map(part).collect::<Vec<_>>().join(","));
+    vec![
+        format!("host={}", joined(|address| address.host.to_owned())),
+        format!("port={}", joined(|address| address.port.to_owned())),
+        "target_session_attrs=read-write".to_owned(),
+    ]
+}
+
+fn mysql(place: &Place<'_>, address: &Address<'_>) -> Result<String, Unsayable> {
+    let login = match place.login {
+        Some((user, _)) if user.contains(':') => {
+            return Err(unsayable(place, "user", "any character but a colon"));
+        }
+        Some((user, password)) => format!("{user}:{password}@"),
+        None => String::new(),
+    };
+    Ok(format!("mysql://{login}tcp({})/{}", address.whole, encoded(place.schema)))
+}
+
+fn nats(place: &Place<'_>, addresses: &[Address<'_>]) -> Result<String, Unsayable> {
+    let login = place.login.map(|(user, password)| {
+        for (what, text) in [("user", user), ("password", password)] {
+            if !text.bytes().all(survives_nats) {
+                return Err(unsayable(place, what, "ASCII letters, digits and - _ . ~ $ & + , ; ="));
+            }
+        }
+        Ok(format!("{}:{}@", encoded(user), encoded(password)))
+    });
+    let login = login.transpose()?.unwrap_or_default();
+    let mut urls = addresses.iter().map(|address| format!("nats://{}", address.whole));
+    let first = urls.next().unwrap_or_default().replacen("nats://", &format!("nats://{login}"), 1);
+    let first = format!("{first}?bucket={}&noEmbed", encoded(place.schema));
+    Ok([first].into_iter().chain(urls).collect::<Vec<_>>().join(","))
+}
+
+/// What `net/url` leaves alone when it writes user and password.
+fn survives_nats(byte: u8) -> bool {
+    is_unreserved(byte) || b"$&+,;=".contains(&byte)
+}
+
+fn unsayable(place: &Place<'_>, what: &'static str, allowed: &'static str) -> Unsayable {
+    Unsayable::Character { what, driver: place.driver.as_str(), allowed }
+}
+
+/// Percent-encoded, all but what RFC 3986 calls unreserved.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if is_unreserved(byte) {
+            encoded.push(byte.into());
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes everything");
+        }
+        encoded
+    })
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
