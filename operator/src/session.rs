@@ -4,6 +4,7 @@
 //! differs, removes what is left over, and then watches those kinds by our label. It keeps no object: what comes in is
 //! compared with what should be and dropped. Whatever breaks ends the visit, and the next one starts from the top.
 
+mod changes;
 mod keeper;
 mod pace;
 mod plan;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kamaji_addons::Object;
@@ -21,19 +21,20 @@ use kamaji_addons::kubeadm::rbac;
 use kamaji_api::labels;
 use kamaji_apply::Cluster;
 use kamaji_client::{Bounds, connect, counted};
-use kube::api::{ApiResource, DynamicObject};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kamaji_resources::Kubeconfig;
+use kube::Client;
+use kube::api::ApiResource;
 use kube::runtime::watcher;
-use kube::{Api, Client};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use self::changes::Events;
 use self::keeper::Keeper;
 pub(crate) use self::plan::{Access, Inside, Plan, Sight};
-use crate::backoff;
 use crate::cache::Cache;
 use crate::error::chain;
+use crate::{administrator, backoff};
 
 /// Name under which we own fields inside tenants.
 const FIELD_MANAGER: &str = "kamaji-tenant";
@@ -46,7 +47,7 @@ const BOUNDS: Bounds = Bounds {
     size: 2 << 20,
     together: 4 << 20,
     rate: 1 << 20,
-    requests: 20,
+    requests: 50,
 };
 
 /// A tenant is not called unreachable before it was silent for so long: a new Service takes a moment to lead somewhere.
@@ -59,11 +60,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LASTING: Duration = Duration::from_secs(5);
 /// So many short visits in a row are no news.
 const TOLERATED: u32 = 3;
-/// A watch is renewed so often, in seconds.
-const WATCH_RENEWAL: u32 = 290;
-
-/// So many objects come with one answer. Few, because all of them may be large and somebody else's.
-const PAGE: u32 = 20;
 /// So many objects of one kind are looked at. Somebody who runs Kamaji inside a tenant has many that carry our label.
 const MOST: usize = 20_000;
 /// The most that is repeated of an error, in characters.
@@ -110,13 +106,14 @@ impl Session {
     pub(crate) async fn run(self) {
         let mut plans = self.plan.clone();
         let mut connection: Option<(Access, Client)> = None;
-        let mut failures = 0;
+        // Visits in a row that were short, and how many of them had reached the tenant.
+        let (mut failures, mut interruptions) = (0, 0);
         let mut heard = Instant::now();
         loop {
             let plan = Arc::clone(&plans.borrow_and_update());
             let begin = Instant::now();
-            // After so many failures, good news must last before they are told, or each visit would be two pieces of news.
-            let calm = if failures > TOLERATED { LASTING } else { Duration::ZERO };
+            // Good news after many interruptions must last before they are told, or each visit would be two pieces of news.
+            let calm = if interruptions > TOLERATED { LASTING } else { Duration::ZERO };
             let end = tokio::select! {
                 end = self.visit(&plan, &mut connection, calm) => end,
                 changed = plans.changed() => {
@@ -136,11 +133,16 @@ impl Session {
             let was_slow = end.reach == Reach::Server && begin.elapsed() >= PATIENCE;
             if heard.elapsed() >= PATIENCE {
                 self.report(&plan, Err(message), Inside::Unknown);
-            } else if end.reach > Reach::Nothing && (was_slow || failures > TOLERATED) {
+            } else if end.reach > Reach::Nothing && (was_slow || interruptions > TOLERATED) {
                 self.report(&plan, Ok(()), Inside::Failing { reason: "Interrupted", message });
             }
             let lasted = end.reach == Reach::Everything && begin.elapsed() >= LASTING;
             failures = if lasted { 0 } else { failures + 1 };
+            interruptions = match end.reach {
+                _ if lasted => 0,
+                Reach::Nothing => interruptions,
+                Reach::Server | Reach::Everything => interruptions + 1,
+            };
             tokio::select! {
                 () = tokio::time::sleep(backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE)) => {}
                 () = self.wake.notified() => failures = 0,
@@ -204,9 +206,9 @@ impl Session {
         let file = secret.data.as_ref().and_then(|data| data.get(&access.key));
         let file =
             file.ok_or_else(|| format!("there is no kubeconfig under {} in {}", access.key, access.secret))?;
-        let kubeconfig = Kubeconfig::from_yaml(std::str::from_utf8(&file.0)?)?;
-        let mut config =
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let unusable = || format!("the kubeconfig under {} in {} cannot be used", access.key, access.secret);
+        let kubeconfig = Kubeconfig::from_yaml(&file.0).ok_or_else(unusable)?;
+        let mut config = administrator::config(&kubeconfig).await.ok_or_else(unusable)?;
         config.cluster_url = format!("https://{}", access.address).parse()?;
         config.tls_server_name = Some(access.server_name.clone());
         let requests = self.requests.clone();
@@ -288,38 +290,44 @@ fn unready(text: &str) -> String {
 /// Looks at everything once. One kind comes after the other, so that never more than one list is in memory.
 async fn enter(client: &Client, keeper: &mut Keeper) -> Result<Events, Cause> {
     for resource in keeper.unwatched() {
-        // Nothing more is to come of these.
-        drop(listed(watch(client, &resource), keeper).await?);
+        look(client, &resource, keeper).await?;
     }
     let mut events = Events::new();
     for resource in keeper.watched() {
-        events.push(listed(watch(client, &resource), keeper).await?);
+        let version = look(client, &resource, keeper).await?;
+        events.push(changes::watch(client, &resource, version));
     }
     Ok(events)
 }
 
-/// The watch, once everything that was there has been looked at.
-async fn listed(mut watch: Watch, keeper: &mut Keeper) -> Result<Watch, Cause> {
-    for _ in 0..MOST {
-        let (resource, event) = watch.next().await.ok_or("a watch ended")?;
-        let event = event?;
-        let is_last = matches!(event, watcher::Event::InitDone);
-        keeper.note(&resource, event).await?;
-        if is_last {
-            return Ok(watch);
+/// Everything of this kind has been looked at; the version that the list is of.
+async fn look(client: &Client, resource: &Arc<ApiResource>, keeper: &mut Keeper) -> Result<String, Cause> {
+    let mut list = changes::List::new(client, resource);
+    let mut count = 0;
+    keeper.note(resource, watcher::Event::Init).await?;
+    while let Some(page) = list.next().await? {
+        for object in page {
+            keeper.note(resource, watcher::Event::InitApply(serde_json::from_str(object.get())?)).await?;
+            count += 1;
+        }
+        if count > MOST {
+            let label = labels::PROJECT;
+            let kind = &resource.plural;
+            return Err(format!(
+                "more than {MOST} {kind} carry {label}: take it off those that are not ours"
+            )
+            .into());
         }
     }
-    Err(format!(
-        "more than {MOST} objects of one kind carry the label {}: take it off those that are not ours",
-        labels::PROJECT
-    )
-    .into())
+    keeper.note(resource, watcher::Event::InitDone).await?;
+    Ok(list.version)
 }
 
 /// Does nothing until the tenant goes.
 async fn idle(client: &Client) -> Result<Infallible, Cause> {
     let resource = Arc::new(ApiResource::erase::<ClusterRoleBinding>(&()));
-    let mut events = watch(client, &resource);
+    // Whatever happens from now on.
+    let mut events = changes::watch(client, &resource, "0".to_owned());
     loop {
         let (_, event) = events.next().await.ok_or("the watch ended")?;
         drop(event?);
@@ -333,18 +341,6 @@ fn told(error: &(dyn std::error::Error + 'static)) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-type Event = (Arc<ApiResource>, Result<watcher::Event<DynamicObject>, watcher::Error>);
-type Watch = BoxStream<'static, Event>;
-type Events = SelectAll<Watch>;
-
-fn watch(client: &Client, resource: &Arc<ApiResource>) -> Watch {
-    let ours = format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE);
-    let config = watcher::Config::default().labels(&ours).timeout(WATCH_RENEWAL).page_size(PAGE);
-    let resource = Arc::clone(resource);
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource.as_ref());
-    watcher::watcher(api, config).map(move |event| (Arc::clone(&resource), event)).boxed()
 }
 
 #[cfg(test)]
