@@ -91,8 +91,12 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
     compose(&ours, extra)
 }
 
+/// Watches are ended when the server is told to stop; else it waits for them until it is killed, half a minute later. Known
+/// since Kubernetes 1.27.
+const WATCHES_END_WITHIN: &str = "3s";
+
 fn defaults(tenant: &Tenant) -> Flags {
-    vec![
+    let mut defaults = vec![
         ("allow-privileged", "true".into()),
         ("enable-bootstrap-token-auth", "true".into()),
         ("profiling", "false".into()),
@@ -105,7 +109,11 @@ fn defaults(tenant: &Tenant) -> Flags {
             format!("https://kubernetes.default.svc.{}", tenant.network.cluster_domain),
         ),
         ("service-account-lookup", "true".into()),
-    ]
+    ];
+    if tenant.version.minor() >= 27 {
+        defaults.push(("shutdown-watch-termination-grace-period", WATCHES_END_WITHIN.into()));
+    }
+    defaults
 }
 
 fn managed(inputs: &Inputs<'_>, extra: &[String]) -> Flags {
