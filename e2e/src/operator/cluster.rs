@@ -64,7 +64,7 @@ impl TenantCluster {
         let address = kubelet::cluster_ip(lane, &name).await?;
         let server = kubelet::run_api_server_at(lane, &name, beside(address)).await?;
         let port = server.address().port();
-        let front = Front::start((address, port).into(), server.address()).await?;
+        let front = Front::start((address, port).into(), server.address())?;
         Ok((Self::joined(lane, name, server).await?, front))
     }
 

@@ -48,8 +48,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// Starts a front at `address`, before the API server at `target`.
-    pub async fn start(address: SocketAddr, target: SocketAddr) -> Result<Self> {
+    /// Starts a front at `address`, before the API server at `target`, on the runtime that this is called on.
+    pub fn start(address: SocketAddr, target: SocketAddr) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(address).with_context(|| format!("listening on {address}"))?;

@@ -199,13 +199,9 @@ fn stranger(number: usize) -> Value {
 }
 
 fn items(length: usize) -> String {
-    let mut text = String::with_capacity(length + 1024);
-    let mut number = 0;
-    while text.len() < length {
-        text += &format!("{}{}", if number == 0 { "" } else { "," }, stranger(number));
-        number += 1;
-    }
-    text
+    let one = stranger(0).to_string().len();
+    let items: Vec<String> = (0..length / one).map(|number| stranger(number).to_string()).collect();
+    items.join(",")
 }
 
 struct Answer<'a> {
