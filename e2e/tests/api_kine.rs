@@ -1,0 +1,117 @@
+//! The real kine, started with the arguments and the variable that a tenant's container gets, logs in as it is meant to.
+//!
+//! The stores are impostors that only listen to how they are spoken to, so that the very bytes can be compared.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "api_kine/impostors.rs"]
+mod impostors;
+#[path = "api_kine/rendered.rs"]
+mod rendered;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kamaji_api::v1alpha1::Driver;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use xtask::programs::{self, Program};
+
+use impostors::Login;
+use rendered::Rendered;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Everything that means something in a URL, a DSN, a shell or a Kubernetes variable.
+const HOSTILE: &str = "'\"$()\\`;%@:/?# \u{e9},&=+[]{}|<>^~\n\u{1f600}$(DB_USER)%41";
+/// All that kine passes on to NATS unchanged.
+const PLAIN: &str = "aZ09-_.~$&+,;=";
+
+/// kine, until it is dropped.
+struct Kine {
+    folder: PathBuf,
+    process: Child,
+}
+
+impl Kine {
+    /// As in the container, but for the folder of the socket and the address of the metrics.
+    fn start(name: &str, rendered: &Rendered) -> Self {
+        let program = programs::path(Program::Kine).unwrap();
+        assert!(program.is_file(), "{} is not built yet; `cargo xtask test` builds it", program.display());
+        let folder = std::env::temp_dir().join(format!("kamaji-kine-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let elsewhere = |argument: &String| {
+            let socket = argument.replace("unix:///uds/", &format!("unix://{}/", folder.display()));
+            socket.replace("=:8135", "=127.0.0.1:0")
+        };
+        let process = Command::new(program)
+            .args(rendered.arguments.iter().map(elsewhere))
+            .env_clear()
+            .env("KINE_ENDPOINT", &rendered.endpoint)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("log")).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { folder, process }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    fn command_line(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cmdline", self.process.id().unwrap())).unwrap()
+    }
+}
+
+impl Drop for Kine {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// What kine says to a store that is told to it like this.
+async fn login(driver: Driver, user: &str, password: &str, schema: &str) -> Login {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let rendered = rendered::container(driver, &address, user, password, schema);
+    let kine = Kine::start(driver.as_str(), &rendered);
+    let listening = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // It looks for its database in another one first, and ends a connection that it does not need.
+            let heard = impostors::hear(driver, stream).await;
+            if let Ok(heard) = heard
+                && heard.schema == schema
+            {
+                return heard;
+            }
+        }
+    };
+    let heard = tokio::time::timeout(DEADLINE, listening).await.ok();
+    assert!(heard.is_some(), "{driver:?} is never asked; kine says:\n{}", kine.log());
+    for place in [kine.command_line(), kine.log()] {
+        assert!(!place.contains(password) && !place.contains(&rendered.endpoint), "{place}");
+    }
+    heard.unwrap()
+}
+
+#[tokio::test]
+async fn postgres_hears_the_password_that_was_meant() {
+    let heard = login(Driver::PostgreSql, "Blue-User@x", HOSTILE, "Blue_Data").await;
+    assert_eq!((heard.user.as_str(), heard.proof), ("Blue-User@x", HOSTILE.as_bytes().to_vec()));
+}
+
+#[tokio::test]
+async fn mysql_hears_the_password_that_was_meant() {
+    let heard = login(Driver::MySql, "Blue-User@x", HOSTILE, "Blue_Data").await;
+    assert_eq!(heard.user, "Blue-User@x");
+    assert_eq!(heard.proof, impostors::mysql_proof(HOSTILE));
+}
+
+#[tokio::test]
+async fn nats_hears_the_password_that_was_meant() {
+    let heard = login(Driver::Nats, "blue.$user", PLAIN, "blue_data").await;
+    assert_eq!((heard.user.as_str(), heard.proof), ("blue.$user", PLAIN.as_bytes().to_vec()));
+}
