@@ -65,13 +65,16 @@ impl Memory {
     }
 
     /// The claim as it stands, or the one to make: what the user chose, else the UID.
+    ///
+    /// MySQL takes no more than 32 characters for a user, which a UID has without its dashes.
     pub fn claim_or_new(&self, tenant: &Tenant, driver: Driver) -> Claim {
-        let chosen = |name: &Option<String>| name.clone().unwrap_or_else(|| tenant.id.uid.clone());
+        let uid = &tenant.id.uid;
+        let user = || if driver == Driver::MySql { uid.replace('-', "") } else { uid.clone() };
         self.claim.clone().unwrap_or_else(|| Claim {
             data_store: tenant.data_store.clone(),
             driver,
-            schema: chosen(&tenant.schema),
-            user: chosen(&tenant.user),
+            schema: tenant.schema.clone().unwrap_or_else(|| uid.clone()),
+            user: tenant.user.clone().unwrap_or_else(user),
         })
     }
 }
@@ -103,5 +106,15 @@ mod tests {
         let tenant = Tenant { user: Some("blue".into()), ..fixtures::tenant() };
         let claim = Memory::default().claim_or_new(&tenant, Driver::Etcd);
         assert_eq!((claim.schema.as_str(), claim.user.as_str()), (tenant.id.uid.as_str(), "blue"));
+    }
+
+    #[test]
+    fn a_new_user_of_mysql_fits_its_limit_and_an_old_one_stays() {
+        let tenant = fixtures::tenant();
+        let new = Memory::default().claim_or_new(&tenant, Driver::MySql);
+        assert_eq!((new.user.len(), new.schema.as_str()), (32, tenant.id.uid.as_str()));
+        let old = Claim { user: tenant.id.uid.clone(), ..new };
+        let memory = Memory { claim: Some(old.clone()), ..Memory::default() };
+        assert_eq!(memory.claim_or_new(&tenant, Driver::MySql), old);
     }
 }
