@@ -7,4 +7,5 @@ pub mod etcd;
 pub mod guest;
 pub mod interior;
 pub mod operator;
+pub mod postgres;
 pub mod tenant;

@@ -40,6 +40,7 @@ const PACKAGES: &[Package] = &[
     package("ethtool", "ethtool", Need::Cluster),
     package("socat", "socat", Need::Cluster),
     package("busybox-static", "busybox", Need::Cluster),
+    package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres", Need::Cluster),
     package("gcc", "gcc", Need::Cluster),
     package("libc6-dev", "/usr/include/stdio.h", Need::Cluster),
 ];

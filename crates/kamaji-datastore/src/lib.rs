@@ -1,7 +1,7 @@
 //! Makes the account of one tenant exist or vanish in a shared datastore.
 //!
-//! Many Kubernetes control planes can share one etcd if each API server has a user of its own that reaches its own keys
-//! and nothing else. This crate makes such accounts, keeps them as they should be, and removes them without a trace. It
+//! Many Kubernetes control planes can share one etcd, or one PostgreSQL behind kine, if each API server has a user of its
+//! own that reaches its own data and nothing else. This crate makes such accounts, keeps them as they should be, and removes them without a trace. It
 //! knows nothing of Kubernetes: a controller of any kind can use it.
 //!
 //! # Use
@@ -53,7 +53,7 @@
 //! }
 //! ```
 //!
-//! The API server then gets a client certificate whose common name is the user, signed by the authority that etcd trusts
+//! With etcd the API server then gets a client certificate whose common name is the user, signed by the authority that etcd trusts
 //! for clients, and the flags `--etcd-prefix=/<schema>` and `--etcd-compaction-interval=0`.
 //!
 //! # What is there afterwards
@@ -64,12 +64,27 @@
 //! | key `/_kamaji/owners/<schema>` | the mark: `{"owner": "<uid>", "user": "<user>"}` |
 //! | key `/_kamaji/users/<user>` | the mark: `{"owner": "<uid>", "schema": "<schema>"}` |
 //!
+//! | in PostgreSQL | what |
+//! |---|---|
+//! | role `<user>` | logs in with the account's password, or with a certificate alone; may do nothing that concerns others |
+//! | comment on the role | the mark: `kamaji/1 {"owner": "<uid>", "schema": "<schema>", "password": "<fingerprint>"}` |
+//! | database `<schema>` | is the role's; nobody else may connect to it |
+//! | comment on the database | the mark: `kamaji/1 {"owner": "<uid>", "user": "<user>"}` |
+//!
+//! The password is never sent: PostgreSQL is given the SCRAM-SHA-256 verifier that it would make of it. The fingerprint is a
+//! salt and eight bytes that take as long to make of a password as the verifier does; it tells whether the password has
+//! to be set anew, and everyone in the server can read it. Give tenants long random passwords.
+//!
 //! # Whose it is
 //! The marks are put first, both in one transaction, and removed last. What bears a mark of the account is the account's
 //! own, and is completed or repaired from whatever state it is found in. Everything else of the same name is foreign: it is
 //! never altered, granted on or deleted, and [`ensure`](store::Store::ensure) fails with
 //! [`Error::Foreign`](error::Error::Foreign). The one exception is [`Standing::Recorded`](account::Standing::Recorded), for
 //! accounts that an operator without marks has made: they are marked, if they look as that operator leaves them.
+//!
+//! A role in PostgreSQL is made together with its mark. A database cannot be: it is made shut, as that role's, and is the
+//! account's because the account's marked role holds it, until it has its own mark and is opened. A tenant can change the
+//! comment on its own database, and gains nothing by it: what counts is the role's, which it cannot change.
 //!
 //! [`audit`](store::Store::audit) lists the marks, so that accounts can be found whose owner is no more.
 //!
@@ -78,8 +93,21 @@
 //! data: the first makes watches start over, the second is told as [`Error::NoSpace`](error::Error::NoSpace). An
 //! administrator of etcd can do everything.
 //!
+//! # What PostgreSQL itself leaves open
+//! Every role may connect to the databases `postgres` and `template1`, make temporary tables there, and take locks, until
+//! an administrator says, once for each server:
+//!
+//! ```sql
+//! REVOKE ALL PRIVILEGES ON DATABASE postgres, template1 FROM PUBLIC;
+//! GRANT CONNECT ON DATABASE postgres TO "<the DataStore's user>";
+//! ```
+//!
+//! Every role may read the names of all databases and roles, with their comments. All share the room on the disk, the
+//! connections and the memory of one server. The DataStore's user needs no more than `LOGIN CREATEROLE CREATEDB`; it
+//! becomes a member of each tenant's role. It is tested with PostgreSQL 15, and needs 14 at least.
+//!
 //! # Features
-//! `etcd` (default) is the etcd driver; its build needs `protoc`.
+//! `etcd` (default) is the etcd driver; its build needs `protoc`. `postgres` is the PostgreSQL driver.
 
 #[cfg(not(any(feature = "etcd", feature = "postgres")))]
 compile_error!("choose at least one kind of datastore: the feature `etcd` or `postgres`");
