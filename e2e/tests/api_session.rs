@@ -5,8 +5,6 @@
     clippy::panic,
     reason = "a test that panics has failed, which is what it is for"
 )]
-#![expect(clippy::print_stdout, reason = "figures for who reads the output of a run")]
-#![expect(clippy::large_futures, reason = "a test has few of them, and they are short-lived")]
 
 #[path = "api_session/configuration.rs"]
 mod configuration;

@@ -9,7 +9,10 @@ use kamaji_e2e::operator::{
     Lane,
     cluster::{TenantCluster, kinds},
 };
-use kube::{ResourceExt, api::Patch};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PostParams},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -119,8 +122,8 @@ async fn whatever_is_done_to_our_objects_is_undone_and_what_others_add_stays() {
     until("somebody is faster", async || {
         let object = turned_while_watched;
         let api = tenant.api(&object.resource, &object.identity());
-        drop(api.delete(&object.identity().name, &Default::default()).await);
-        api.create(&Default::default(), &turned(object)).await.is_ok()
+        drop(api.delete(&object.identity().name, &DeleteParams::default()).await);
+        api.create(&PostParams::default(), &turned(object)).await.is_ok()
     })
     .await;
     settled(&tenant, turned_while_watched, "being turned").await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
 use kamaji_e2e::operator::{
     cluster::{TenantCluster, kinds},
     kubelet::Audited,
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     SILENCE,
-    tenant::{all_addons, kept, patch, settled, until},
+    tenant::{all_addons, create, delete, kept, patch, settled, until},
 };
 
 /// How long nothing may happen.
@@ -21,6 +22,9 @@ const FIGHT: Duration = Duration::from_secs(12);
 const BLOW: Duration = Duration::from_millis(50);
 /// Answers to the first blows, and then one each 5 s; and one for the border of an interval.
 const ANSWERS: usize = 6 + 12 / 5 + 1;
+/// How many objects of others there are, and how many of them are made at the same time.
+const CROWD: usize = 600;
+const AT_ONCE: usize = 20;
 
 fn writes(audited: &[Audited]) -> Vec<&Audited> {
     audited.iter().filter(|request| request.is_write()).collect()
@@ -103,4 +107,42 @@ async fn who_undoes_every_repair_is_answered_seldom_and_loses_in_the_end() {
     assert!(operator.wire.writes().len() <= 2, "{:?}", operator.wire.writes());
     settled(&tenant, object, "the fight").await;
     tenant.kept(&lane).await.unwrap();
+}
+
+/// Somebody runs Kamaji inside a tenant, or only likes our label.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_objects_of_others_with_our_label_hinder_no_repair() {
+    let (lane, operator, tenant) = kept(&all_addons()).await;
+    let desired = tenant.desired(&lane).await.unwrap();
+    let model = desired.iter().find(|object| object.identity().name == "kubeadm-config").unwrap();
+    let others = stream::iter(0..CROWD).for_each_concurrent(AT_ONCE, |number| {
+        let mut other = model.clone();
+        // Some come before ours in a list, and some after.
+        let first = if number % 2 == 0 { 'a' } else { 'z' };
+        other.desired.metadata.name = Some(format!("{first}-{number}"));
+        let tenant = &tenant;
+        async move { create(tenant, &other, &other.desired, "somebody").await }
+    });
+    let repaired = async {
+        delete(&tenant, model).await;
+        settled(&tenant, model, "a deletion in a crowd").await;
+    };
+    tokio::join!(others, repaired);
+    operator.kill().await;
+    let objects = desired.iter().filter(|object| object.resource.plural == "configmaps");
+    for object in objects.clone() {
+        delete(&tenant, object).await;
+    }
+    let heard = tenant.server.audited().unwrap().len();
+    let operator = lane.operator().await.unwrap();
+    for object in objects.clone() {
+        settled(&tenant, object, "an absence").await;
+    }
+    tenant.kept(&lane).await.unwrap();
+    operator.silence(SILENCE).await.unwrap();
+    let audited = tenant.server.audited().unwrap();
+    let pages = audited[heard..].iter().filter(|request| request.uri.contains("continue=")).count();
+    println!("{pages} more pages for {CROWD} objects of others");
+    assert!(pages + 1 >= CROWD / 20, "{pages} pages");
+    assert_eq!(writes(&audited[heard..]).len(), objects.count(), "ours, and nobody else's");
 }

@@ -35,7 +35,7 @@ fn nothing() -> Value {
 
 /// Which add-ons the status calls enabled: DNS, proxy, agents.
 fn enabled(tcp: &TenantControlPlane) -> [bool; 3] {
-    let AddonsStatus { core_dns, kube_proxy, konnectivity, .. } =
+    let AddonsStatus { core_dns, kube_proxy, konnectivity } =
         tcp.status.as_ref().unwrap().addons.clone().unwrap_or_default();
     let on = |status: Option<kamaji_api::v1alpha1::AddonStatus>| status.is_some_and(|status| status.enabled);
     [on(core_dns), on(kube_proxy), konnectivity.is_some_and(|tunnel| tunnel.agent.is_some())]
@@ -160,7 +160,7 @@ async fn agents_are_of_one_kind_however_often_it_changes() {
         let state = tenant.state(&kinds).await.unwrap();
         let workloads: Vec<&String> = state
             .keys()
-            .filter(|id| id.starts_with("D") && id.ends_with("kube-system/konnectivity-agent"))
+            .filter(|id| id.starts_with('D') && id.ends_with("kube-system/konnectivity-agent"))
             .collect();
         assert_eq!(workloads, [&format!("{mode} kube-system/konnectivity-agent")], "round {round}");
         match seen.get(mode) {
