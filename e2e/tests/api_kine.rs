@@ -1,12 +1,15 @@
 //! The real kine, started with the arguments and the variable that a tenant's container gets, logs in as it is meant to.
 //!
-//! The stores are impostors that only listen to how they are spoken to, so that the very bytes can be compared.
+//! Most stores are impostors that only listen to how they are spoken to, so that the very bytes can be compared; one is a
+//! real PostgreSQL.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "api_kine/impostors.rs"]
 mod impostors;
 #[path = "api_kine/rendered.rs"]
 mod rendered;
+#[path = "api_kine/served.rs"]
+mod served;
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +22,7 @@ use tokio::process::{Child, Command};
 use xtask::programs::{self, Program};
 
 use impostors::Login;
-use rendered::Rendered;
+use rendered::{Place, Rendered};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Everything that means something in a URL, a DSN, a shell or a Kubernetes variable.
@@ -34,15 +37,19 @@ struct Kine {
 }
 
 impl Kine {
-    /// As in the container, but for the folder of the socket and the address of the metrics.
-    fn start(name: &str, rendered: &Rendered) -> Self {
+    /// As in the container, but for the folders of socket and certificates and the address of the metrics.
+    fn start(name: &str, rendered: &Rendered, ca_pem: Option<&str>) -> Self {
         let program = programs::path(Program::Kine).unwrap();
         assert!(program.is_file(), "{} is not built yet; `cargo xtask test` builds it", program.display());
         let folder = std::env::temp_dir().join(format!("kamaji-kine-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
+        if let Some(pem) = ca_pem {
+            fs::write(folder.join("ca.crt"), pem).unwrap();
+        }
+        let here = |argument: &str, from: &str| argument.replace(from, &folder.display().to_string());
         let elsewhere = |argument: &String| {
-            let socket = argument.replace("unix:///uds/", &format!("unix://{}/", folder.display()));
-            socket.replace("=:8135", "=127.0.0.1:0")
+            let argument = here(&here(argument, "/certs"), "/uds");
+            argument.replace("=:8135", "=127.0.0.1:0")
         };
         let process = Command::new(program)
             .args(rendered.arguments.iter().map(elsewhere))
@@ -75,8 +82,9 @@ impl Drop for Kine {
 async fn login(driver: Driver, user: &str, password: &str, schema: &str) -> Login {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let rendered = rendered::container(driver, &address, user, password, schema);
-    let kine = Kine::start(driver.as_str(), &rendered);
+    let place = Place { driver, address: &address, user, password, schema, ca_pem: None };
+    let rendered = rendered::container(&place);
+    let kine = Kine::start(driver.as_str(), &rendered, None);
     let listening = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();

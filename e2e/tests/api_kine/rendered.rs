@@ -37,8 +37,21 @@ fn tenant() -> Tenant {
     Tenant::resolve(&serde_json::from_value(tcp).unwrap(), &Settings::default()).unwrap()
 }
 
-/// The container for a tenant of the store at `address`, whose Secret holds this password already.
-pub(crate) fn container(driver: Driver, address: &str, user: &str, password: &str, schema: &str) -> Rendered {
+/// A tenant's place in a store.
+pub(crate) struct Place<'a> {
+    pub(crate) driver: Driver,
+    pub(crate) address: &'a str,
+    pub(crate) user: &'a str,
+    /// The tenant's Secret holds it already.
+    pub(crate) password: &'a str,
+    pub(crate) schema: &'a str,
+    /// Certificates of the store's authority, if it is to be verified.
+    pub(crate) ca_pem: Option<&'a str>,
+}
+
+/// The container for a tenant with its data in this place.
+pub(crate) fn container(place: &Place<'_>) -> Rendered {
+    let Place { driver, address, user, password, schema, ca_pem } = *place;
     let tenant = tenant();
     let now: Timestamp = "2026-11-23T02:00:00Z".parse().unwrap();
     let clock = Clock { now, renew_before: SignedDuration::from_hours(24) };
@@ -60,7 +73,11 @@ pub(crate) fn container(driver: Driver, address: &str, user: &str, password: &st
         schema: schema.to_owned(),
         user: user.to_owned(),
     };
-    let access = Access { login: Some((user.to_owned(), password.to_owned().into())), ..Access::default() };
+    let access = Access {
+        ca_pem: ca_pem.map(str::to_owned),
+        client_pem: None,
+        login: Some((user.to_owned(), password.to_owned().into())),
+    };
     let storage_credentials = StorageCredentials::for_kine(&tenant, &storage, &access, &held).unwrap();
     let deployment = deployment::build(&Inputs {
         tenant: &tenant,
