@@ -151,7 +151,7 @@ fn hostile() -> impl Strategy<Value = String> {
 const DRIVERS: [Driver; 3] = [Driver::PostgreSql, Driver::MySql, Driver::Nats];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn kine_reads_what_was_meant_or_is_not_told(
