@@ -149,17 +149,21 @@ impl Postgres {
         account: &Account,
         decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
     ) -> Result<Option<Change>, Error> {
-        let inside = Connection::new(&self.settings, account.schema.as_str())?;
         let mut looks = 0;
         loop {
             looks += 1;
-            let (observed, step) = match self.look(&inside, account, &decide).await {
+            let (observed, step) = match self.look(account, &decide).await {
                 Ok((observed, Some(step))) => (observed, step),
                 Ok((_, None)) => return Ok(None),
                 Err(failure) if is_settled_by_another_look(failure.refusal) && looks < LOOKS => continue,
                 Err(failure) => return Err(failure.error),
             };
-            match statement::make(&self.connection, &inside, account, &step).await {
+            let made = if step == Step::OwnTable {
+                statement::make(&self.inside(account)?, account, &step).await
+            } else {
+                statement::make(&self.connection, account, &step).await
+            };
+            match made {
                 Ok(change) => {
                     let (schema, user) = (account.schema.as_str(), account.user.as_str());
                     tracing::info!(schema, user, change = ?change, "changed the account");
@@ -177,7 +181,6 @@ impl Postgres {
     /// and not before it is clear that it is the account's.
     async fn look(
         &self,
-        inside: &Connection,
         account: &Account,
         decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
     ) -> Result<(Observed, Option<Step>), Failure> {
@@ -190,11 +193,17 @@ impl Postgres {
                     && database.holder == Holder::User
             })
         {
-            database.table = observe::inside(inside, account).await?;
+            database.table = observe::inside(&self.inside(account)?, account).await?;
             let step = decide(&observed)?.into_iter().next();
             return Ok((observed, step));
         }
         Ok((observed, steps.into_iter().next()))
+    }
+
+    /// A connection to the account's database, for as long as it is held: only what was made by an operator without marks
+    /// is looked into, once.
+    fn inside(&self, account: &Account) -> Result<Connection, Error> {
+        Connection::new(&self.settings, account.schema.as_str())
     }
 }
 

@@ -16,13 +16,8 @@ const END_SESSIONS: &str = "\
 SELECT pg_terminate_backend(a.pid, 2000) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid \
 WHERE r.rolname = $1";
 
-/// The statement was made. What concerns the inside of the database goes over `inside`.
-pub(crate) async fn make(
-    connection: &Connection,
-    inside: &Connection,
-    account: &Account,
-    step: &Step,
-) -> Result<Change, Failure> {
+/// The statement was made, over a connection to the database that it concerns the inside of, if it does.
+pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step) -> Result<Change, Failure> {
     let doing = doing(account, step);
     if *step == Step::EndSessions {
         let user = account.user.as_str();
@@ -33,7 +28,6 @@ pub(crate) async fn make(
         return Ok(Change::SessionsEnded);
     }
     let sql = sql(account, step)?;
-    let connection = if *step == Step::OwnTable { inside } else { connection };
     let sql = sql.as_str();
     connection.tell(&doing, |session| async move { session.client.batch_execute(sql).await }).await?;
     Ok(change(step))
