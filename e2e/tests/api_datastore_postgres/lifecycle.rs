@@ -160,3 +160,25 @@ async fn many_are_made_at_once() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn what_an_administrator_made_is_taken_over_with_the_least_rights() -> Result<()> {
+    let postgres = Postgres::shared().await?;
+    let (store, root) = (operator(postgres)?, postgres.superuser("postgres").await?);
+    let account = recorded(&account("least", "least"));
+    for statement in [
+        format!("CREATE ROLE least LOGIN PASSWORD '{}'", password_of("least")),
+        "CREATE DATABASE least OWNER least".to_owned(),
+    ] {
+        root.batch_execute(&statement).await?;
+    }
+    tenant(postgres, &account).await?.batch_execute("CREATE TABLE public.kine (name text)").await?;
+    assert_eq!(
+        store.ensure(&account).await?.changes,
+        [Change::Claimed, Change::Joined, Change::DatabaseConfined, Change::Claimed]
+    );
+    assert_complete(postgres, &root, &account).await?;
+    assert!(!store.ensure(&account).await?.changed());
+    store.remove(&account).await?;
+    assert_gone(&root, &account).await
+}
