@@ -34,13 +34,13 @@ use serde_json::json;
 use self::{bad::Bad, memory::Memory};
 
 /// How long it may take until a fault of a tenant that was well is named.
-const NAMED: Duration = Duration::from_secs(16);
+const NAMED: Duration = Duration::from_secs(20);
 /// How long it may take until it is named when one fault follows another: then the operator looks less often.
 const NAMED_AT_LAST: Duration = Duration::from_secs(30);
 /// How long it may take until a tenant is kept again after its fault has ended.
 const RECOVERED: Duration = Duration::from_secs(30);
 /// How long the neighbour's repair may take, whatever happens elsewhere, on a machine that is busy with this test.
-const REPAIRED: Duration = Duration::from_secs(2);
+const REPAIRED: Duration = Duration::from_secs(8);
 /// How much memory all of this may take, in bytes.
 const MEMORY: u64 = 32 << 20;
 

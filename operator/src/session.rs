@@ -58,8 +58,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// A visit that lasted so long was a good one.
 const LASTING: Duration = Duration::from_secs(5);
-/// So many short visits in a row are no news.
-const TOLERATED: u32 = 3;
 /// So many objects of one kind are looked at. Somebody who runs Kamaji inside a tenant has many that carry our label.
 const MOST: usize = 20_000;
 /// The most that is repeated of an error, in characters.
@@ -106,14 +104,14 @@ impl Session {
     pub(crate) async fn run(self) {
         let mut plans = self.plan.clone();
         let mut connection: Option<(Access, Client)> = None;
-        // Visits in a row that were short, and how many of them had reached the tenant.
-        let (mut failures, mut interruptions) = (0, 0);
+        // Visits in a row that were short, and since when none of those that reached the tenant has lasted.
+        let (mut failures, mut interrupted): (u32, Option<Instant>) = (0, None);
         let mut heard = Instant::now();
         loop {
             let plan = Arc::clone(&plans.borrow_and_update());
             let begin = Instant::now();
-            // Good news after many interruptions must last before they are told, or each visit would be two pieces of news.
-            let calm = if interruptions > TOLERATED { LASTING } else { Duration::ZERO };
+            // Good news after interruptions must last before they are told, or each visit would be two pieces of news.
+            let calm = if is_long_ago(interrupted) { LASTING } else { Duration::ZERO };
             let end = tokio::select! {
                 end = self.visit(&plan, &mut connection, calm) => end,
                 changed = plans.changed() => {
@@ -122,27 +120,24 @@ impl Session {
                     }
                     // Nobody knows whether it would still have answered.
                     heard = Instant::now();
+                    interrupted = interrupted.filter(|_| begin.elapsed() < LASTING);
                     continue;
                 }
             };
             let message = told(end.cause.as_ref());
             tracing::debug!(tenant = %plan.interior.tenant.id, message, "the visit ended");
+            let lasted = end.reach == Reach::Everything && begin.elapsed() >= LASTING;
+            failures = if lasted { 0 } else { failures + 1 };
             if end.reach > Reach::Nothing {
                 heard = Instant::now();
+                interrupted = if lasted { None } else { interrupted.or(Some(heard)) };
             }
             let was_slow = end.reach == Reach::Server && begin.elapsed() >= PATIENCE;
             if heard.elapsed() >= PATIENCE {
                 self.report(&plan, Err(message), Inside::Unknown);
-            } else if end.reach > Reach::Nothing && (was_slow || interruptions > TOLERATED) {
+            } else if end.reach > Reach::Nothing && (was_slow || is_long_ago(interrupted)) {
                 self.report(&plan, Ok(()), Inside::Failing { reason: "Interrupted", message });
             }
-            let lasted = end.reach == Reach::Everything && begin.elapsed() >= LASTING;
-            failures = if lasted { 0 } else { failures + 1 };
-            interruptions = match end.reach {
-                _ if lasted => 0,
-                Reach::Nothing => interruptions,
-                Reach::Server | Reach::Everything => interruptions + 1,
-            };
             tokio::select! {
                 () = tokio::time::sleep(backoff::doubled(SHORTEST_PAUSE, failures, LONGEST_PAUSE)) => {}
                 () = self.wake.notified() => failures = 0,
@@ -332,6 +327,11 @@ async fn idle(client: &Client) -> Result<Infallible, Cause> {
         let (_, event) = events.next().await.ok_or("the watch ended")?;
         drop(event?);
     }
+}
+
+/// Whether it began so long ago that it is worth a word.
+fn is_long_ago(since: Option<Instant>) -> bool {
+    since.is_some_and(|since| since.elapsed() >= PATIENCE)
 }
 
 /// What went wrong, in one line, and in so few words that they fit into a condition: they may be the tenant's.
