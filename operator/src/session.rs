@@ -20,13 +20,13 @@ use kamaji_addons::Object;
 use kamaji_addons::kubeadm::rbac;
 use kamaji_api::labels;
 use kamaji_apply::Cluster;
-use kamaji_client::{Bounds, connect, counted};
+use kamaji_client::{Bounds, connect_counted};
 use kamaji_resources::Kubeconfig;
 use kube::Client;
 use kube::api::ApiResource;
 use kube::runtime::watcher;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use self::changes::Events;
@@ -52,6 +52,10 @@ const BOUNDS: Bounds = Bounds {
 
 /// A tenant is not called unreachable before it was silent for so long: a new Service takes a moment to lead somewhere.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// So many tenants are looked at from top to bottom at the same time, which takes the most memory.
+static TURNS: Semaphore = Semaphore::const_new(2);
+/// How long a tenant waits for its turn; then it goes on without, for the others may be slow.
+const COURTESY: Duration = Duration::from_millis(300);
 /// The longest pause between two visits.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How soon a tenant that just came up is asked again.
@@ -161,6 +165,7 @@ impl Session {
             return End { reach: Reach::Nothing, cause };
         }
         self.report(plan, Ok(()), Inside::Unknown);
+        let turn = tokio::time::timeout(COURTESY, TURNS.acquire()).await;
         let mut keeper = match Keeper::new(Cluster::new(client.clone(), FIELD_MANAGER), plan) {
             Ok(keeper) => keeper,
             Err(error) => {
@@ -171,7 +176,10 @@ impl Session {
                 return End { reach: Reach::Everything, cause };
             }
         };
-        match enter(&client, &mut keeper).await {
+        let entered = enter(&client, &mut keeper).await;
+        keeper.forget();
+        drop(turn);
+        match entered {
             Ok(events) => {
                 let Err(cause) = self.keep(plan, &mut keeper, events, Instant::now() + calm).await;
                 End { reach: Reach::Everything, cause }
@@ -207,9 +215,10 @@ impl Session {
         config.cluster_url = format!("https://{}", access.address).parse()?;
         config.tls_server_name = Some(access.server_name.clone());
         let requests = self.requests.clone();
-        Ok(counted(connect(&config, BOUNDS)?, move || {
+        let client = connect_counted(&config, BOUNDS, move || {
             requests.inc();
-        }))
+        });
+        Ok(client?)
     }
 
     /// Repairs what changes.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::{Request, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +13,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use rustls::client::Resumption;
 use rustls::pki_types::InvalidDnsNameError;
+use tower::util::MapRequestLayer;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::{Bounds, Exceeded};
@@ -41,6 +42,14 @@ pub enum Unconnectable {
 ///
 /// Of `config`, the deadlines and the proxy are not used: [`Bounds`] are what counts, and API servers are near.
 pub fn connect(config: &Config, bounds: Bounds) -> Result<Client, Unconnectable> {
+    connect_counted(config, bounds, || ())
+}
+
+/// The same, which calls `count` before each request; a watch is one.
+pub fn connect_counted<F>(config: &Config, bounds: Bounds, count: F) -> Result<Client, Unconnectable>
+where
+    F: Fn() + Clone + Send + 'static,
+{
     let unusable = |error| Unconnectable::Configuration(Box::new(error));
     let mut tls = config.rustls_client_config().map_err(unusable)?;
     // A cache of sessions takes more memory than all else that an idle connection needs.
@@ -69,7 +78,11 @@ pub fn connect(config: &Config, bounds: Bounds) -> Result<Client, Unconnectable>
         .with_layer(&config.base_uri_layer())
         .with_layer(&tower::util::option_layer(config.auth_layer().map_err(unusable)?))
         .with_layer(&config.extra_headers_layer().map_err(unusable)?)
-        .with_layer(&bounds);
+        .with_layer(&bounds)
+        .with_layer(&MapRequestLayer::new(move |request: Request<Body>| {
+            count();
+            request
+        }));
     Ok(stack.build())
 }
 

@@ -30,10 +30,8 @@
 mod body;
 mod bounds;
 mod connection;
-mod counted;
 mod held;
 mod pace;
 
 pub use bounds::{Bounds, Exceeded};
-pub use connection::{Unconnectable, connect};
-pub use counted::counted;
+pub use connection::{Unconnectable, connect, connect_counted};

@@ -22,7 +22,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// How late, at last.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// After so much quiet, what should be is no longer kept in memory.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Keeps the objects of one plan.
 pub(super) struct Keeper {
@@ -168,6 +168,11 @@ impl Keeper {
             Some(until) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// What should be is rendered again when it is needed, which may be never.
+    pub(super) fn forget(&mut self) {
+        self.rendered = None;
     }
 
     /// Looks again at what was put off.
