@@ -25,7 +25,10 @@ fn interior(writes: &WritePermissions) -> Interior {
     kamaji_e2e::interior::of(&fields, Ipv4Addr::new(192, 0, 2, 10).into()).unwrap()
 }
 
-/// One request, and what became of it.
+/// Method, path and body.
+type Write = (&'static str, &'static str, Value);
+
+/// Somebody who writes to the tenant.
 struct Tenancy {
     client: Client,
     headers: &'static [(&'static str, &'static str)],
@@ -64,13 +67,15 @@ impl Tenancy {
         assert_eq!(outcome, Ok(()), "{method} {path}");
     }
 
-    async fn writes(&self, writes: &[(&str, &str, Value)], done: bool) {
+    async fn are_done(&self, writes: &[Write]) {
         for (method, path, body) in writes {
-            if done {
-                self.is_done(method, path, body).await;
-            } else {
-                self.is_refused(method, path, body).await;
-            }
+            self.is_done(method, path, body).await;
+        }
+    }
+
+    async fn are_refused(&self, writes: &[Write]) {
+        for (method, path, body) in writes {
+            self.is_refused(method, path, body).await;
         }
     }
 }
@@ -140,7 +145,7 @@ async fn limited(writes: &WritePermissions) -> (ApiServer, Tenancy, Cluster) {
         ),
         ("DELETE", "/api/v1/namespaces/default/configmaps/ending", Value::Null),
     ];
-    admin.writes(&seeds, true).await;
+    admin.are_done(&seeds).await;
     let cluster = Cluster::new(client, "kamaji-tenant");
     apply(&cluster, &kamaji_addons::desired(&interior(writes)).unwrap()).await;
     // A policy is in force a moment after it was written.
@@ -154,7 +159,7 @@ async fn limited(writes: &WritePermissions) -> (ApiServer, Tenancy, Cluster) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), in_force).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), in_force).await.unwrap();
     (server, admin, cluster)
 }
 
@@ -166,12 +171,10 @@ async fn interior_blocks_creation(cluster: &Cluster) -> bool {
     rules[0].operations.as_ref().unwrap().contains(&"CREATE".to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
-    let all = WritePermissions { block_creation: true, block_update: true, block_deletion: true };
-    let (_server, admin, cluster) = limited(&all).await;
+/// What nobody may do while everything is blocked.
+fn suspended() -> Vec<Write> {
     let label = json!({ "metadata": { "labels": { "a": "b" } } });
-    let suspended = [
+    vec![
         ("POST", "/api/v1/namespaces/default/configmaps", config_map("new")),
         ("POST", "/api/v1/namespaces/kube-system/configmaps", config_map("new")),
         ("APPLY", "/api/v1/namespaces/kube-node-lease/configmaps/new?fieldManager=x", config_map("new")),
@@ -201,12 +204,13 @@ async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
             "/apis/rbac.authorization.k8s.io/v1/clusterroles",
             named("ClusterRole", "rbac.authorization.k8s.io/v1", "new"),
         ),
-    ];
-    admin.writes(&suspended, false).await;
-    let pretender = Tenancy { client: admin.client.clone(), headers: &PRETENDER };
-    pretender.writes(&suspended, false).await;
+    ]
+}
 
-    let goes_on = [
+/// What a cluster needs to stay as it is.
+fn going_on() -> Vec<Write> {
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    vec![
         (
             "PATCH",
             "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/worker",
@@ -238,8 +242,17 @@ async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
         ("DELETE", "/api/v1/namespaces/kube-system/pods/dns?gracePeriodSeconds=0", Value::Null),
         ("PATCH", "/apis/apps/v1/namespaces/kube-system/deployments/coredns", label),
         ("DELETE", "/api/v1/namespaces/kube-system/configmaps/coredns", Value::Null),
-    ];
-    admin.writes(&goes_on, true).await;
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_everything_blocked_nobody_writes_and_the_cluster_lives() {
+    let all = WritePermissions { block_creation: true, block_update: true, block_deletion: true };
+    let (_server, admin, cluster) = limited(&all).await;
+    admin.are_refused(&suspended()).await;
+    let pretender = Tenancy { client: admin.client.clone(), headers: &PRETENDER };
+    pretender.are_refused(&suspended()).await;
+    admin.are_done(&going_on()).await;
     // What Kamaji keeps inside is kept.
     apply(&cluster, &kamaji_addons::desired(&interior(&all)).unwrap()).await;
 }

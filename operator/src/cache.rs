@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
+use kamaji_apply::pack;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -58,6 +59,7 @@ where
         let memory = cache.clone();
         let changes = watcher(api, config)
             .backoff(WatchPause::default())
+            .modify(|object| pack(object.meta_mut()))
             .inspect(move |event| {
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);
@@ -91,7 +93,8 @@ where
     }
 
     /// Remembers what a write of ours made of an object, until the watch has seen it too.
-    pub(crate) fn wrote(&self, object: K) -> Arc<K> {
+    pub(crate) fn wrote(&self, mut object: K) -> Arc<K> {
+        pack(object.meta_mut());
         let object = Arc::new(object);
         self.written().insert(ObjectRef::from_obj(object.as_ref()), Arc::clone(&object));
         object

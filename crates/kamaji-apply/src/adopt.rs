@@ -11,7 +11,7 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::{Cluster, Error, ObjectId, exchange, owned::Part};
+use crate::{Cluster, Error, ObjectId, exchange, owned::Part, packed};
 
 /// The JSON patch that books everything which the managers named in `from` own over to what `manager` applied; `None`
 /// when they own nothing.
@@ -48,7 +48,8 @@ fn transfer(meta: &ObjectMeta, manager: &str, taken: impl Fn(&ManagedFieldsEntry
     let mut ours: BTreeMap<Option<String>, ManagedFieldsEntry> = BTreeMap::new();
     let mut kept = Vec::new();
     let mut is_changed = false;
-    for entry in meta.managed_fields.iter().flatten() {
+    for entry in meta.managed_fields.iter().flatten().map(packed::unpacked) {
+        let entry = &entry;
         let is_ours =
             entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply");
         let (ceded, keeps) = match taken(entry) {

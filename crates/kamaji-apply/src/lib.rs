@@ -64,7 +64,7 @@
 //! So a controller may say everything it wants in each pass, and restarting it costs no write. It notices an edit of our
 //! fields by others, also one that was undone since (the field is no longer ours then), and what we ourselves stopped saying.
 //! [`difference`] says where two objects differ, by names of fields only; [`Cluster::settle`] logs it at `debug`.
-//! The caches must keep `managedFields`, and a typed object must hold every field that we say.
+//! The caches must keep `managedFields`, which [`pack`] makes small, and a typed object must hold every field that we say.
 //!
 //! # When it goes wrong
 //! An [`Error`] says what we were doing to which object; its source says why not. Questions such as [`Error::is_transient`],
@@ -86,6 +86,7 @@ mod exchange;
 mod finalizer;
 mod object_id;
 mod owned;
+mod packed;
 mod prune;
 mod quantity;
 mod same;
@@ -99,5 +100,6 @@ pub use delete::Deleted;
 pub use difference::Difference;
 pub use error::{Error, Failure};
 pub use object_id::ObjectId;
+pub use packed::pack;
 pub use prune::orphans;
 pub use settled::{difference, dynamic_difference, settled, status_difference, status_settled};

@@ -4,8 +4,12 @@
 //! `v:<list item, as JSON>`, `i:<index>` and `.` (the node itself, beside its children). A node without children is
 //! owned whole.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Map, Value};
+
+use crate::packed;
 
 /// Through which address a manager writes; ownership is booked apart for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +46,29 @@ pub(crate) enum Items<'a> {
     Unknown,
 }
 
+/// What `manager` applied to this part of the object in this version of its kind.
+pub(crate) fn applied<'a>(
+    meta: &'a ObjectMeta,
+    manager: &str,
+    part: Part,
+    api_version: &str,
+) -> Option<Cow<'a, Map<String, Value>>> {
+    let entries = meta.managed_fields.as_deref().unwrap_or_default();
+    let entry = entries.iter().find(|entry| {
+        entry.manager.as_deref() == Some(manager)
+            && entry.operation.as_deref() == Some("Apply")
+            && Part::of(entry) == Some(part)
+    })?;
+    if entry.api_version.as_deref() != Some(api_version) {
+        return None;
+    }
+    packed::tree(entry)
+}
+
 impl<'a> Owned<'a> {
-    /// What `manager` applied to this part of the object in this version of its kind.
-    pub(crate) fn by(meta: &'a ObjectMeta, manager: &str, part: Part, api_version: &str) -> Option<Self> {
-        let entries = meta.managed_fields.as_deref().unwrap_or_default();
-        let entry = entries.iter().find(|entry| {
-            entry.manager.as_deref() == Some(manager)
-                && entry.operation.as_deref() == Some("Apply")
-                && Part::of(entry) == Some(part)
-        })?;
-        if entry.api_version.as_deref() != Some(api_version) {
-            return None;
-        }
-        Self::node(&entry.fields_v1.as_ref()?.0)
+    /// The whole of it.
+    pub(crate) fn root(tree: &'a Map<String, Value>) -> Self {
+        Self(tree)
     }
 
     fn node(value: &'a Value) -> Option<Self> {

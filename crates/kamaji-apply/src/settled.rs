@@ -12,7 +12,7 @@ use crate::{
     Difference,
     difference::{NEVER_APPLIED, NOT_OWNED, NOT_SAID, ORDER, OTHER_OBJECT, UNKNOWN, VALUE},
     exchange,
-    owned::{Items, Owned, Part},
+    owned::{Items, Owned, Part, applied},
     same::{self, Place},
 };
 
@@ -106,8 +106,9 @@ where
     K: Resource + Serialize,
 {
     same_object(desired.meta(), live.meta())?;
-    let owned = Owned::by(live.meta(), manager, Part::Main, api_version);
+    let owned = applied(live.meta(), manager, Part::Main, api_version);
     let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?;
+    let owned = Owned::root(&owned);
     let mut said = value(desired)?;
     said.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind" | "status"));
     if let Some(Value::Object(meta)) = said.get_mut("metadata") {
@@ -124,8 +125,9 @@ where
     K: Resource<DynamicType = ()> + Serialize,
 {
     same_object(desired.meta(), live.meta())?;
-    let owned = Owned::by(live.meta(), manager, Part::Status, &K::api_version(&()));
-    let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?.field("status");
+    let owned = applied(live.meta(), manager, Part::Status, &K::api_version(&()));
+    let owned = owned.ok_or_else(|| Difference::new(NEVER_APPLIED))?;
+    let owned = Owned::root(&owned).field("status");
     let (said, live) = (value(desired)?.remove("status"), value(live)?.remove("status"));
     let said = said.unwrap_or(Value::Null);
     if said.is_null() {
