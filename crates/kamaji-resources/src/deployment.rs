@@ -10,6 +10,7 @@ mod pki;
 mod probes;
 mod scheduler;
 mod security;
+mod socket;
 
 use std::collections::BTreeMap;
 

@@ -1,19 +1,18 @@
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, SecretKeySelector, SecurityContext,
-    Volume, VolumeMount,
+    Container, EnvVar, EnvVarSource, SecretKeySelector, SecurityContext, Volume, VolumeMount,
 };
 use kamaji_api::Child;
 
 use super::args::{Flags, Winner, compose, without};
 use super::component::{Component, Wish};
 use super::probes::Health;
+use super::socket::{Socket, port};
 use super::{Inputs, Part, pki, security};
 use crate::kine::{ENDPOINT, NAME, SOCKET, serves};
 use crate::secret;
 use crate::storage::Storage;
 
-const UDS: &str = "kine-uds";
-const SOCKET_DIRECTORY: &str = "/uds";
+const UDS: Socket = Socket { volume: "kine-uds", directory: "/uds" };
 const CERTIFICATES: &str = "kine-certs";
 const CERTIFICATES_DIRECTORY: &str = "/certs";
 /// kine serves nothing but its metrics over TCP, and only once it has reached the store and made its table.
@@ -28,18 +27,18 @@ pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     if !serves(inputs.storage.driver) {
         return Part::default();
     }
-    Part { containers: vec![container(inputs)], volumes: [vec![socket()], certificates(inputs)].concat() }
+    Part { containers: vec![container(inputs)], volumes: [vec![UDS.volume()], certificates(inputs)].concat() }
 }
 
 /// What the API server sees of it.
 pub(super) fn api_server_mounts(storage: &Storage) -> Vec<VolumeMount> {
-    if serves(storage.driver) { vec![socket_mount()] } else { Vec::new() }
+    if serves(storage.driver) { vec![UDS.mount()] } else { Vec::new() }
 }
 
 /// The image is left open: it is chosen when everything else is known.
 fn container(inputs: &Inputs<'_>) -> Container {
     let wish = Wish::kine(&inputs.tenant.deployment);
-    let mut mounts = vec![socket_mount()];
+    let mut mounts = vec![UDS.mount()];
     if !files(inputs).is_empty() {
         mounts.push(pki::read_only(CERTIFICATES, CERTIFICATES_DIRECTORY));
     }
@@ -54,7 +53,7 @@ fn container(inputs: &Inputs<'_>) -> Container {
     Container {
         command: Some(vec!["/bin/kine".into()]),
         env: Some(vec![endpoint(inputs)]),
-        ports: Some(vec![metrics_port()]),
+        ports: Some(vec![port("kine-metrics", METRICS_PORT)]),
         ..component.container(&wish, None)
     }
 }
@@ -109,29 +108,4 @@ fn security(inputs: &Inputs<'_>) -> SecurityContext {
         run_as_non_root: api_server.run_as_non_root,
         ..security::container()
     }
-}
-
-fn metrics_port() -> ContainerPort {
-    ContainerPort {
-        name: Some("kine-metrics".into()),
-        container_port: METRICS_PORT,
-        protocol: Some("TCP".into()),
-        ..ContainerPort::default()
-    }
-}
-
-/// In memory: a socket of an earlier life must not outlast the Pod.
-fn socket() -> Volume {
-    Volume {
-        name: UDS.into(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            medium: Some("Memory".into()),
-            ..EmptyDirVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-fn socket_mount() -> VolumeMount {
-    VolumeMount { name: UDS.into(), mount_path: SOCKET_DIRECTORY.into(), ..VolumeMount::default() }
 }

@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::{Container, ContainerPort, EmptyDirVolumeSource, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use kamaji_api::v1alpha1::KonnectivityServerSpec;
 use kamaji_api::{Child, Tenant, labels};
 
@@ -6,6 +6,7 @@ use super::args::{Flags, Winner, compose};
 use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
 use super::probes::Health;
+use super::socket::{Socket, port};
 use super::{Inputs, Part, security};
 use crate::konnectivity::{
     AGENT_NAME, AGENT_NAMESPACE, EGRESS_FILE, SERVER_USER, SOCKET, SOCKET_DIRECTORY,
@@ -15,7 +16,7 @@ use crate::konnectivity::{
 const NAME: &str = "konnectivity-server";
 const KUBECONFIG: &str = "konnectivity-server-kubeconfig";
 const PKI: &str = "konnectivity-server-pki";
-const UDS: &str = "konnectivity-uds";
+const UDS: Socket = Socket { volume: "konnectivity-uds", directory: SOCKET_DIRECTORY };
 const EGRESS: &str = "egress-selector-configuration";
 const EGRESS_DIRECTORY: &str = "/etc/kubernetes/konnectivity/configurations";
 const FILE: &str = "konnectivity-server.conf";
@@ -35,7 +36,7 @@ pub(super) fn part(tenant: &Tenant) -> Part {
     Part {
         containers: vec![container(tenant, &wish.server)],
         volumes: vec![
-            socket(),
+            UDS.volume(),
             pki::config_map(tenant, EGRESS, Child::EgressSelector, EGRESS_FILE),
             pki::file(tenant, KUBECONFIG, Child::KonnectivityKubeconfig, FILE),
             pki::projected(tenant, PKI, FILES),
@@ -51,7 +52,7 @@ pub(super) fn api_server_flags(tenant: &Tenant) -> Flags {
 
 /// What the API server sees of it.
 pub(super) fn api_server_mounts(tenant: &Tenant) -> Vec<VolumeMount> {
-    let mounts = || vec![socket_mount(), pki::read_only(EGRESS, EGRESS_DIRECTORY)];
+    let mounts = || vec![UDS.mount(), pki::read_only(EGRESS, EGRESS_DIRECTORY)];
     tenant.addons.konnectivity.as_ref().map(|_| mounts()).unwrap_or_default()
 }
 
@@ -86,7 +87,7 @@ fn container(tenant: &Tenant, server: &KonnectivityServerSpec) -> Container {
         mounts: vec![
             pki::read_only(KUBECONFIG, "/etc/kubernetes"),
             pki::read_only(PKI, DIRECTORY),
-            socket_mount(),
+            UDS.mount(),
         ],
         security: security::container(),
     };
@@ -125,29 +126,4 @@ fn managed(tenant: &Tenant, server: &KonnectivityServerSpec) -> Flags {
         ("server-port", "0".into()),
         ("uds-name", SOCKET.into()),
     ]
-}
-
-fn port(name: &str, number: i32) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.into()),
-        container_port: number,
-        protocol: Some("TCP".into()),
-        ..ContainerPort::default()
-    }
-}
-
-/// In memory: a socket of an earlier life must not outlast the Pod.
-fn socket() -> Volume {
-    Volume {
-        name: UDS.into(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            medium: Some("Memory".into()),
-            ..EmptyDirVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-fn socket_mount() -> VolumeMount {
-    VolumeMount { name: UDS.into(), mount_path: SOCKET_DIRECTORY.into(), ..VolumeMount::default() }
 }
