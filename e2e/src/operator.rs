@@ -6,13 +6,19 @@ pub mod kubelet;
 mod lane;
 pub mod signer;
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use kamaji_api::{labels, tenant, v1alpha1::TenantControlPlane};
 use kamaji_operator::{Options, Settings, manage};
 use kube::{
-    Api, Client, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope, runtime::wait,
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams},
+    core::NamespaceResourceScope,
+    runtime::wait,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, task::JoinSet};
@@ -156,6 +162,41 @@ pub fn is_converged(tcp: &TenantControlPlane) -> bool {
         && condition(tcp, "Ready") == "False/RollingOut"
         && condition(tcp, "DataStoreReachable").starts_with("True")
         && condition(tcp, "Certificates").starts_with("True")
+}
+
+/// A kind of children, as tests read, edit and delete them.
+pub trait ChildKind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> ChildKind for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Deletes a child and waits until there is another in its place; returns how long that took.
+pub async fn comes_back<K: ChildKind>(lane: &Lane, name: &str) -> Result<Duration> {
+    let api = lane.objects::<K>();
+    let before = api.get(name).await?;
+    api.delete(name, &DeleteParams::background()).await?;
+    let started = Instant::now();
+    wait_for(&api, name, "back", |object: &K| object.uid() != before.uid()).await?;
+    Ok(started.elapsed())
 }
 
 /// Names of the objects of a kind in a namespace, sorted.

@@ -1,6 +1,6 @@
 //! Whatever is deleted or edited is as it was soon after.
 
-use std::{fmt::Debug, time::Instant};
+use std::time::Instant;
 
 use k8s_openapi::{
     ByteString,
@@ -10,14 +10,10 @@ use k8s_openapi::{
     },
 };
 use kamaji_api::{Child, labels};
-use kamaji_e2e::operator::{Lane, Operator, wait_for};
+use kamaji_e2e::operator::{ChildKind, Lane, Operator, comes_back, wait_for};
 use kamaji_pki::Certificate;
-use kube::{
-    Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
-    core::NamespaceResourceScope,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::api::{Patch, PatchParams};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,25 +37,6 @@ async fn generation(lane: &Lane) -> i64 {
     lane.objects::<Deployment>().get("blue").await.unwrap().metadata.generation.unwrap()
 }
 
-async fn comes_back<K>(lane: &Lane, name: &str)
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = lane.objects::<K>();
-    let before = api.get(name).await.unwrap();
-    api.delete(name, &DeleteParams::background()).await.unwrap();
-    let started = Instant::now();
-    wait_for(&api, name, "back", |object: &K| object.uid() != before.uid()).await.unwrap();
-    println!("{} {name} is back after {:?}", K::kind(&()), started.elapsed());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_comes_back_and_the_pods_change_only_with_what_they_read() {
     let (lane, operator) = settled().await;
@@ -70,12 +47,12 @@ async fn what_is_deleted_comes_back_and_the_pods_change_only_with_what_they_read
         (Child::KonnectivityServer, true),
     ] {
         let first = generation(&lane).await;
-        comes_back::<Secret>(&lane, &child.name("blue")).await;
+        comes_back::<Secret>(&lane, &child.name("blue")).await.unwrap();
         operator.silence(MOMENT).await.unwrap();
         assert_eq!(generation(&lane).await - first, i64::from(changes), "{child:?}");
     }
     let first = generation(&lane).await;
-    comes_back::<ConfigMap>(&lane, &Child::EgressSelector.name("blue")).await;
+    comes_back::<ConfigMap>(&lane, &Child::EgressSelector.name("blue")).await.unwrap();
     operator.silence(MOMENT).await.unwrap();
     assert_eq!(generation(&lane).await, first);
     operator.silence(SILENCE).await.unwrap();
@@ -111,14 +88,7 @@ async fn assert_certificates(lane: &Lane) {
 /// One edit after the other, each undone before the next.
 async fn undone<K>(lane: &Lane, name: &str, edits: &[Value])
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: ChildKind,
 {
     let api = lane.objects::<K>();
     for edit in edits {

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kamaji_api::{Child, v1alpha1::TenantControlPlane};
-use kamaji_e2e::operator::{Lane, Operator, condition, message, wait_for};
+use kamaji_e2e::operator::{Lane, Operator, comes_back, condition, message, wait_for};
 use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, PostParams},
@@ -39,34 +39,15 @@ const LEAVES: [Child; 7] = [
     Child::DatastoreCertificate,
 ];
 
-async fn comes_back<K>(lane: &Lane, name: &str)
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = lane.objects::<K>();
-    let before = api.get(name).await.unwrap();
-    api.delete(name, &DeleteParams::background()).await.unwrap();
-    let started = std::time::Instant::now();
-    wait_for(&api, name, "back", |object: &K| object.uid() != before.uid()).await.unwrap();
-    println!("{} {name} is back after {:?}", K::kind(&()), started.elapsed());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_child_that_is_deleted_comes_back() {
     let (lane, operator, _) = settled().await;
-    comes_back::<Service>(&lane, "blue").await;
-    comes_back::<ConfigMap>(&lane, "blue-kubeadmconfig").await;
+    comes_back::<Service>(&lane, "blue").await.unwrap();
+    comes_back::<ConfigMap>(&lane, "blue-kubeadmconfig").await.unwrap();
     for child in LEAVES {
-        comes_back::<Secret>(&lane, &child.name("blue")).await;
+        comes_back::<Secret>(&lane, &child.name("blue")).await.unwrap();
     }
-    comes_back::<Deployment>(&lane, "blue").await;
+    comes_back::<Deployment>(&lane, "blue").await.unwrap();
     lane.converged("blue").await.unwrap();
     operator.silence(SILENCE).await.unwrap();
 
@@ -74,7 +55,7 @@ async fn every_child_that_is_deleted_comes_back() {
     let secrets = lane.objects::<Secret>();
     let password = |secret: Secret| secret.data.unwrap()["DB_PASSWORD"].clone();
     let before = password(secrets.get("blue-datastore-config").await.unwrap());
-    comes_back::<Secret>(&lane, "blue-datastore-config").await;
+    comes_back::<Secret>(&lane, "blue-datastore-config").await.unwrap();
     assert_eq!(password(secrets.get("blue-datastore-config").await.unwrap()), before);
 }
 

@@ -1,15 +1,13 @@
 //! Every field that the operator owns, edited or removed by somebody else, is as it was soon after.
 
-use std::fmt::Debug;
-
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::Child;
-use kamaji_e2e::operator::{Lane, wait_for};
-use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
-use serde::{Serialize, de::DeserializeOwned};
+use kamaji_e2e::operator::{ChildKind, Lane, wait_for};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{MOMENT, drift::settled};
@@ -40,14 +38,7 @@ async fn every_field_that_we_own_is_restored_after_an_edit() {
 /// Edits and removes one field after the other, and returns how many edits the server let through.
 async fn restored<K>(lane: &Lane, name: &str, concerns: impl Fn(&str) -> bool) -> usize
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: ChildKind,
 {
     let api = lane.objects::<K>();
     let pointers = owned(&api.get(name).await.unwrap());
