@@ -5,7 +5,6 @@
 //! before they are made.
 
 mod confinement;
-mod connection;
 mod initialise;
 mod keys;
 mod mark;
@@ -23,15 +22,14 @@ use etcd_client::GetOptions;
 
 use crate::account::Account;
 use crate::config::Settings;
-use crate::error::Error;
-use crate::etcd::connection::{Connection, Failure, Patience};
+use crate::connection::{Failure, Patience};
+use crate::error::{Error, Foreign};
 use crate::etcd::mark::Mark;
-use crate::etcd::plan::Step;
-use crate::etcd::refusal::Refusal;
+use crate::etcd::member::Connection;
+use crate::etcd::plan::{Observed, Step};
+use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
 
-/// How often a statement whose outcome is unknown, or in which another was faster, leads to a new look.
-const LOOKS: usize = 8;
 /// How many marks are read at once.
 const PAGE: i64 = 1_000;
 
@@ -44,7 +42,7 @@ pub struct Etcd {
 
 impl Etcd {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let connection = Arc::new(Connection::new(&settings)?);
+        let connection = Arc::new(member::connection(&settings)?);
         Ok(Self { connection, settings: Arc::new(settings) })
     }
 
@@ -66,23 +64,6 @@ impl Etcd {
 
     pub(crate) async fn initialise(&self) -> Result<bool, Error> {
         initialise::initialise(&self.connection).await
-    }
-
-    pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        self.step(account, |observed| plan::ensure(account, observed).map_err(|what| Error::Foreign { what }))
-            .await
-    }
-
-    pub(crate) async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        self.step(account, |observed| {
-            let steps = plan::remove(account, observed);
-            if steps.is_empty() && plan::leaves_something(account, observed) {
-                let (schema, user) = (account.schema.as_str(), account.user.as_str());
-                tracing::warn!(schema, user, owner = account.owner.as_str(), "left what is another's");
-            }
-            Ok(steps)
-        })
-        .await
     }
 
     pub(crate) async fn prove_confined(
@@ -129,7 +110,25 @@ impl Etcd {
         Ok(Residue { left: user.into_iter().chain(role).chain(keys).chain(marks).collect() })
     }
 
-    pub(crate) fn footprint(account: &Account) -> Residue {
+    /// etcd counts keys, and tells the size of none of them.
+    pub(crate) async fn used_bytes(&self, _: &Account) -> Result<Option<u64>, Error> {
+        std::future::ready(Ok(None)).await
+    }
+}
+
+impl Driver for Etcd {
+    type Observed = Observed;
+    type Step = Step;
+
+    fn fits(_: &Account) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn observe(&self, account: &Account, _: Aim) -> Result<Observed, Failure> {
+        Ok(observe::account(&self.connection, account).await?)
+    }
+
+    fn footprint(&self, account: &Account) -> Residue {
         Residue {
             left: vec![
                 Leftover::User(account.user.clone()),
@@ -141,42 +140,21 @@ impl Etcd {
         }
     }
 
-    /// etcd counts keys, and tells the size of none of them.
-    pub(crate) async fn used_bytes(&self, _: &Account) -> Result<Option<u64>, Error> {
-        std::future::ready(Ok(None)).await
+    fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {
+        plan::ensure(account, observed)
     }
 
-    /// Observes, decides, makes the first statement of the decision, and says which one it was.
-    async fn step(
-        &self,
-        account: &Account,
-        decide: impl Fn(&plan::Observed) -> Result<Vec<Step>, Error>,
-    ) -> Result<Option<Change>, Error> {
-        let mut looks = 0;
-        loop {
-            looks += 1;
-            let observed = observe::account(&self.connection, account).await?;
-            let Some(step) = decide(&observed)?.into_iter().next() else {
-                return Ok(None);
-            };
-            match statement::make(&self.connection, account, &step).await {
-                Ok(change) => {
-                    let (schema, user) = (account.schema.as_str(), account.user.as_str());
-                    tracing::info!(schema, user, change = ?change, "changed the account");
-                    return Ok(Some(change));
-                }
-                Err(Failure { refusal, error }) if is_settled_by_another_look(refusal) && looks < LOOKS => {
-                    tracing::debug!(%error, "looking again");
-                }
-                Err(failure) => return Err(failure.error),
-            }
-        }
+    fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
+        plan::remove(account, observed)
     }
-}
 
-/// Whether a statement failed because it was in vain, or nobody knows whether it did.
-fn is_settled_by_another_look(refusal: Refusal) -> bool {
-    refusal.leaves_doubt() || matches!(refusal, Refusal::Raced | Refusal::NoUser | Refusal::NoRole)
+    fn leaves_something(account: &Account, observed: &Observed) -> bool {
+        plan::leaves_something(account, observed)
+    }
+
+    async fn make(&self, account: &Account, step: &Step) -> Result<Change, Failure> {
+        statement::make(&self.connection, account, step).await
+    }
 }
 
 impl fmt::Debug for Etcd {

@@ -114,12 +114,17 @@ compile_error!("choose at least one kind of datastore: the feature `etcd` or `po
 
 pub mod account;
 pub mod config;
+mod connection;
 pub mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod pause;
 #[cfg(feature = "postgres")]
 mod postgres;
+// Each kind of datastore uses its part of it.
+#[cfg_attr(not(all(feature = "etcd", feature = "postgres")), allow(dead_code))]
+mod refusal;
+mod step;
 pub mod store;
 mod tls;
 

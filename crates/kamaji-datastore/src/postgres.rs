@@ -4,7 +4,6 @@
 //! by the role that owns it until it has its own comment.
 
 mod confinement;
-mod connection;
 mod mark;
 mod member;
 mod observe;
@@ -23,17 +22,16 @@ use tokio_postgres::types::Type;
 
 use crate::account::Account;
 use crate::config::Settings;
-use crate::error::Error;
-use crate::postgres::connection::{Connection, Failure};
+use crate::connection::Failure;
+use crate::error::{Error, Foreign};
 use crate::postgres::mark::Mark;
+use crate::postgres::member::Connection;
 use crate::postgres::plan::{Door, Holder, Observed, Step};
-use crate::postgres::refusal::Refusal;
+use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
 
 /// The database that every server has, where those are told about that are not in use.
 const MAINTENANCE: &str = "postgres";
-/// How often a statement whose outcome is unknown, or in which another was faster, leads to a new look.
-const LOOKS: usize = 8;
 
 /// All comments that are marks.
 const MARKED: &str = "\
@@ -59,7 +57,7 @@ impl Postgres {
     }
 
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let connection = Arc::new(Connection::new(&settings, MAINTENANCE)?);
+        let connection = Arc::new(member::connection(&settings, MAINTENANCE)?);
         Ok(Self { connection, settings: Arc::new(settings) })
     }
 
@@ -67,26 +65,9 @@ impl Postgres {
         rights::prove(&self.connection).await
     }
 
-    pub(crate) async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        quote::fits(account)?;
-        self.step(account, |observed| plan::ensure(account, observed).map_err(|what| Error::Foreign { what }))
-            .await
-    }
-
-    pub(crate) async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        // What can have no such name was never made.
-        if quote::fits(account).is_err() {
-            return Ok(None);
-        }
-        self.step(account, |observed| {
-            let steps = plan::remove(account, observed);
-            if steps.is_empty() && plan::leaves_something(account, observed) {
-                let (schema, user) = (account.schema.as_str(), account.user.as_str());
-                tracing::warn!(schema, user, owner = account.owner.as_str(), "left what is another's");
-            }
-            Ok(steps)
-        })
-        .await
+    /// There is nothing to make ready; whether the server asks who we are is seen on the way.
+    pub(crate) async fn initialise(&self) -> Result<bool, Error> {
+        self.check().await.map(|_| false)
     }
 
     pub(crate) async fn prove_confined(
@@ -126,12 +107,6 @@ impl Postgres {
         Ok(Residue { left: user.into_iter().chain(database).collect() })
     }
 
-    pub(crate) fn footprint(account: &Account) -> Residue {
-        Residue {
-            left: vec![Leftover::User(account.user.clone()), Leftover::Database(account.schema.clone())],
-        }
-    }
-
     pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
         let doing = format!("measure database {}", account.schema);
         let schema = account.schema.as_str();
@@ -143,50 +118,27 @@ impl Postgres {
         Ok(size.and_then(|row| row.get::<_, i64>(0).try_into().ok()))
     }
 
-    /// Observes, decides, makes the first statement of the decision, and says which one it was.
-    async fn step(
-        &self,
-        account: &Account,
-        decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
-    ) -> Result<Option<Change>, Error> {
-        let mut looks = 0;
-        loop {
-            looks += 1;
-            let (observed, step) = match self.look(account, &decide).await {
-                Ok((observed, Some(step))) => (observed, step),
-                Ok((_, None)) => return Ok(None),
-                Err(failure) if is_settled_by_another_look(failure.refusal) && looks < LOOKS => continue,
-                Err(failure) => return Err(failure.error),
-            };
-            let made = if step == Step::OwnTable {
-                statement::make(&self.inside(account)?, account, &step).await
-            } else {
-                statement::make(&self.connection, account, &step).await
-            };
-            match made {
-                Ok(change) => {
-                    let (schema, user) = (account.schema.as_str(), account.user.as_str());
-                    tracing::info!(schema, user, change = ?change, "changed the account");
-                    return Ok(Some(change));
-                }
-                Err(Failure { refusal, error }) if is_settled_by_another_look(refusal) && looks < LOOKS => {
-                    tracing::debug!(%error, ?observed, "looking again");
-                }
-                Err(failure) => return Err(failure.error),
-            }
-        }
+    /// A connection to the account's database, for as long as it is held: only what was made by an operator without marks
+    /// is looked into, once.
+    fn inside(&self, account: &Account) -> Result<Connection, Error> {
+        member::connection(&self.settings, account.schema.as_str())
+    }
+}
+
+impl Driver for Postgres {
+    type Observed = Observed;
+    type Step = Step;
+
+    fn fits(account: &Account) -> Result<(), Error> {
+        quote::fits(account)
     }
 
-    /// What there is, and the first statement of what is decided. Into the database itself we look before it is marked,
-    /// and not before it is clear that it is the account's.
-    async fn look(
-        &self,
-        account: &Account,
-        decide: impl Fn(&Observed) -> Result<Vec<Step>, Error>,
-    ) -> Result<(Observed, Option<Step>), Failure> {
+    /// Into the database itself we look before it is marked, and not before it is clear that it is the account's.
+    async fn observe(&self, account: &Account, aim: Aim) -> Result<Observed, Failure> {
         let mut observed = observe::account(&self.connection, account).await?;
-        let steps = decide(&observed)?;
-        if steps.contains(&Step::MarkDatabase)
+        let is_taken_over = aim == Aim::Ensured
+            && plan::ensure(account, &observed).is_ok_and(|steps| steps.contains(&Step::MarkDatabase));
+        if is_taken_over
             && let Some(database) = observed.database.as_mut().filter(|database| {
                 database.mark == Mark::Absent
                     && database.door == Door::Open
@@ -194,22 +146,34 @@ impl Postgres {
             })
         {
             database.table = observe::inside(&self.inside(account)?, account).await?;
-            let step = decide(&observed)?.into_iter().next();
-            return Ok((observed, step));
         }
-        Ok((observed, steps.into_iter().next()))
+        Ok(observed)
     }
 
-    /// A connection to the account's database, for as long as it is held: only what was made by an operator without marks
-    /// is looked into, once.
-    fn inside(&self, account: &Account) -> Result<Connection, Error> {
-        Connection::new(&self.settings, account.schema.as_str())
+    fn footprint(&self, account: &Account) -> Residue {
+        Residue {
+            left: vec![Leftover::User(account.user.clone()), Leftover::Database(account.schema.clone())],
+        }
     }
-}
 
-/// Whether a statement failed because it was in vain, or nobody knows whether it did.
-fn is_settled_by_another_look(refusal: Refusal) -> bool {
-    refusal.leaves_doubt() || refusal == Refusal::Raced
+    fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {
+        plan::ensure(account, observed)
+    }
+
+    fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
+        plan::remove(account, observed)
+    }
+
+    fn leaves_something(account: &Account, observed: &Observed) -> bool {
+        plan::leaves_something(account, observed)
+    }
+
+    async fn make(&self, account: &Account, step: &Step) -> Result<Change, Failure> {
+        if *step == Step::OwnTable {
+            return statement::make(&self.inside(account)?, account, step).await;
+        }
+        statement::make(&self.connection, account, step).await
+    }
 }
 
 impl fmt::Debug for Postgres {

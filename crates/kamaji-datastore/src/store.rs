@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::etcd::Etcd;
 #[cfg(feature = "postgres")]
 use crate::postgres::Postgres;
+use crate::step::{self, Aim, Driver};
 
 /// One datastore, reached lazily over one connection that is shared by all clones.
 ///
@@ -139,6 +140,18 @@ pub enum Leftover {
     Database(Schema),
 }
 
+/// What comes of the same expression for every kind of datastore.
+macro_rules! each {
+    ($self:ident, $store:ident => $verb:expr) => {
+        match $self {
+            #[cfg(feature = "etcd")]
+            Self::Etcd($store) => $verb,
+            #[cfg(feature = "postgres")]
+            Self::Postgres($store) => $verb,
+        }
+    };
+}
+
 impl Store {
     /// An etcd cluster. Nothing is sent before the first verb.
     ///
@@ -164,24 +177,14 @@ impl Store {
     ///
     /// Leaves no trace in the datastore. An unreachable datastore is tried at once, whatever the pause.
     pub async fn check(&self) -> Result<Health, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.check().await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.check().await,
-        }
+        each!(self, store => store.check().await)
     }
 
     /// A new datastore is ready for tenants: whoever asks must say who they are. True if something had to be done.
     ///
     /// PostgreSQL needs nothing; [`check`](Self::check) says whether it asks.
     pub async fn initialise(&self) -> Result<bool, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.initialise().await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.check().await.map(|_| false),
-        }
+        each!(self, store => store.initialise().await)
     }
 
     /// The account exists, can reach its own data, and nothing else.
@@ -201,12 +204,7 @@ impl Store {
 
     /// At most one statement was made towards [`ensure`](Self::ensure); nothing if there is nothing to do.
     pub async fn ensure_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.ensure_step(account).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.ensure_step(account).await,
-        }
+        each!(self, store => step::towards(store, account, Aim::Ensured).await)
     }
 
     /// Nothing of the account is left: its user, its role, its data and its marks are gone.
@@ -226,12 +224,7 @@ impl Store {
 
     /// At most one statement was made towards [`remove`](Self::remove); nothing if there is nothing to do.
     pub async fn remove_step(&self, account: &Account) -> Result<Option<Change>, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.remove_step(account).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.remove_step(account).await,
-        }
+        each!(self, store => step::towards(store, account, Aim::Removed).await)
     }
 
     /// Whoever shows this client certificate, and the account's password if it has one, reads the account's data, and is
@@ -248,53 +241,28 @@ impl Store {
         certificate_pem: &[u8],
         key_pem: &[u8],
     ) -> Result<(), Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.prove_confined(account, certificate_pem, key_pem).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.prove_confined(account, certificate_pem, key_pem).await,
-        }
+        each!(self, store => store.prove_confined(account, certificate_pem, key_pem).await)
     }
 
     /// All accounts that are marked in this datastore, ordered by schema.
     pub async fn audit(&self) -> Result<Vec<Marker>, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.audit().await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.audit().await,
-        }
+        each!(self, store => store.audit().await)
     }
 
     /// What is there under the names of the account, whoever owns it.
     pub async fn residue(&self, account: &Account) -> Result<Residue, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.residue(account).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.residue(account).await,
-        }
+        each!(self, store => store.residue(account).await)
     }
 
     /// How much room the account's data takes, in bytes; nothing if the datastore cannot tell, or there is none.
     pub async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => etcd.used_bytes(account).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(postgres) => postgres.used_bytes(account).await,
-        }
+        each!(self, store => store.used_bytes(account).await)
     }
 
     /// What [`ensure`](Self::ensure) may have made, without asking the datastore: for the message when one that is
     /// gone for good is given up.
     pub fn footprint(&self, account: &Account) -> Residue {
-        match self {
-            #[cfg(feature = "etcd")]
-            Self::Etcd(_) => Etcd::footprint(account),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Postgres::footprint(account),
-        }
+        each!(self, store => store.footprint(account))
     }
 }
 

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use crate::config::{Settings, Tls};
 use crate::error::{Cause, Error};
-use crate::etcd::connection::Connection;
 use crate::etcd::keys::{self, Range};
-use crate::etcd::refusal::Refusal;
+use crate::etcd::member::{self, Connection};
+use crate::refusal::Refusal;
 
 /// The holder of this certificate reads the account's keys, and is denied the account's mark and the set of all keys.
 pub(crate) async fn prove(
@@ -17,7 +17,7 @@ pub(crate) async fn prove(
     certificate_pem: &[u8],
     key_pem: &[u8],
 ) -> Result<(), Error> {
-    let tenant = Connection::new(&settings_of_tenant(settings, certificate_pem, key_pem)?)?;
+    let tenant = member::connection(&settings_of_tenant(settings, certificate_pem, key_pem)?)?;
     let own = Range::of(&account.schema);
     if !may_read(&tenant, account, own.start, own.end).await? {
         let doing = format!("let user {} read the keys below /{}/", account.user, account.schema);

@@ -2,10 +2,11 @@
 
 use etcd_client::UserAddOptions;
 
+use crate::connection::{Effect, Failure};
 use crate::error::Error;
-use crate::etcd::connection::{Connection, Effect, Failure};
-use crate::etcd::refusal::Refusal;
+use crate::etcd::member::Connection;
 use crate::etcd::rights;
+use crate::refusal::Refusal;
 
 /// The name that etcd demands for the first user and role.
 const ROOT: &str = "root";

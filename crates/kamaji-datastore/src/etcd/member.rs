@@ -8,15 +8,19 @@ use rustls::ClientConfig;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::config::{BasicAuth, Endpoint, Settings, Tls};
+use crate::connection::{self, Failure};
 use crate::error::{Cause, Error};
-use crate::etcd::connection::Failure;
-use crate::etcd::refusal::{self, Refusal};
+use crate::etcd::refusal;
+use crate::refusal::Refusal;
 use crate::tls;
 
 /// TCP asks an idle peer for a sign of life this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What a failure to open a session interrupts.
 const DOING: &str = "log in";
+
+/// The connection of one cluster.
+pub(crate) type Connection = connection::Connection<Member>;
 
 /// Where a member is, and how a session with it is opened.
 pub(crate) struct Member {
@@ -29,7 +33,6 @@ pub(crate) struct Member {
 
 /// A connection that works, as far as is known.
 pub(crate) struct Session {
-    pub(crate) number: u64,
     pub(crate) endpoint: String,
     client: Client,
     /// What `client` sends over, for the one call that it lacks.
@@ -38,11 +41,11 @@ pub(crate) struct Session {
     pub(crate) token: Option<String>,
 }
 
-/// All members that these settings name.
+/// A connection to one of the members that these settings name.
 ///
 /// # Errors
 /// [`Error::Settings`] if there is none, or no session could ever be opened with these settings.
-pub(crate) fn all(settings: &Settings) -> Result<Vec<Member>, Error> {
+pub(crate) fn connection(settings: &Settings) -> Result<Connection, Error> {
     if settings.endpoints.is_empty() {
         return Err(Error::Settings { what: "no endpoint is given".to_owned(), source: None });
     }
@@ -56,28 +59,35 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Member>, Error> {
             login: settings.basic_auth.clone(),
         })
     };
-    settings.endpoints.iter().map(member).collect()
+    let members = settings.endpoints.iter().map(member).collect::<Result<_, Error>>()?;
+    Ok(Connection::new(members, settings.deadlines))
 }
 
-impl Member {
-    /// Where it is, `host:port`.
-    pub(crate) fn endpoint(&self) -> &str {
+impl connection::Member for Member {
+    type Session = Session;
+
+    /// A change of users or roles takes all of it: what is under way with it fails for its old auth revision.
+    const ROOM: u32 = 16;
+    const LATE: Refusal = Refusal::Lost;
+
+    fn endpoint(&self) -> &str {
         &self.name
     }
 
-    /// A new session, in which the member has answered once.
-    pub(crate) async fn open(&self, number: u64) -> Result<Session, Error> {
+    async fn open(&self) -> Result<Session, Error> {
         let channel = self.transport.connect().await.map_err(|error| {
-            let refusal = Refusal::of_transport(&error).unwrap_or(Refusal::Lost);
+            let refusal = Refusal::of_handshake(&error).unwrap_or(Refusal::Lost);
             refusal.report(DOING, &self.name, refusal::cause(&error))
         })?;
-        match self.log_in(channel, number).await {
+        match self.log_in(channel).await {
             Err(Failure { refusal: Refusal::Lost, error }) => Err(self.complaint().await.unwrap_or(error)),
             opened => opened.map_err(|failure| failure.error),
         }
     }
+}
 
-    async fn log_in(&self, channel: tonic::transport::Channel, number: u64) -> Result<Session, Failure> {
+impl Member {
+    async fn log_in(&self, channel: tonic::transport::Channel) -> Result<Session, Failure> {
         let refused = |error: etcd_client::Error| Failure::of(&error, DOING, &self.name);
         let mut options = ConnectOptions::new().with_require_leader(true);
         if let Some(login) = &self.login {
@@ -99,14 +109,25 @@ impl Member {
             let source = Cause(format!("{} knows no leader", self.name));
             return Err(Error::NoQuorum { doing: DOING.to_owned(), source }.into());
         }
-        Ok(Session { number, endpoint: self.name.clone(), client, channel, token })
+        Ok(Session { endpoint: self.name.clone(), client, channel, token })
     }
 
     /// Why the member hung up before it answered, if it is for a certificate.
     async fn complaint(&self) -> Option<Error> {
         let complaint = tls::complaint(self.tls.as_ref()?, &self.endpoint).await?;
-        let refusal = Refusal::of_transport(&complaint)?;
+        let refusal = Refusal::of_handshake(&complaint)?;
         Some(refusal.report(DOING, &self.name, refusal::cause(&complaint)))
+    }
+}
+
+impl connection::Session for Session {
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A new session logs in again: an old log-in carries the old revision.
+    fn is_spoilt_by(&self, refusal: Refusal) -> bool {
+        refusal.leaves_doubt() || (refusal.allows_another_try() && self.token.is_some())
     }
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use etcd_client::{GetOptions, KeyValue, Permission, PermissionType, Txn, TxnOp, TxnOpResponse};
 
 use crate::account::Account;
+use crate::connection::Failure;
 use crate::error::{Cause, Error};
-use crate::etcd::connection::{Connection, Failure};
 use crate::etcd::keys::{self, Range};
 use crate::etcd::mark::Mark;
+use crate::etcd::member::Connection;
 use crate::etcd::plan::{Access, Grant, Observed};
-use crate::etcd::refusal::Refusal;
 use crate::etcd::rights;
+use crate::refusal::Refusal;
 
 /// What there is, as of a moment during this call.
 ///

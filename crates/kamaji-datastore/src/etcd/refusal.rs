@@ -5,41 +5,8 @@
 
 use std::error::Error as StdError;
 
-use crate::error::{Cause, Error};
-use crate::tls::{self, Blame};
-
-/// What an error means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The connection is gone; whether the request was carried out is unknown.
-    Lost,
-    /// The server's certificate is none of a server that we trust.
-    Untrusted,
-    /// Users or roles changed while the request was on its way; it was not carried out and can be sent again.
-    OldRevision,
-    /// The log-in has run out; the request was not carried out.
-    LoginExpired,
-    /// The server does not accept who we say we are.
-    Unauthenticated,
-    /// We lack a right.
-    Forbidden,
-    /// There is no such user. From a question about oneself it means that we are none.
-    NoUser,
-    /// There is no such role.
-    NoRole,
-    /// Someone else was faster: what was to be made exists, or what was to be removed does not.
-    Raced,
-    /// Authentication is off.
-    AuthDisabled,
-    /// The datastore is full.
-    NoSpace,
-    /// There is no quorum; whether the request was carried out is unknown.
-    NoQuorum,
-    /// The members' data differ.
-    Corrupt,
-    /// Anything else.
-    Other,
-}
+use crate::error::Cause;
+use crate::refusal::{Fault, Refusal, words_by};
 
 const TEXTS: &[(&str, Refusal)] = &[
     ("revision of auth store is old", Refusal::OldRevision),
@@ -64,68 +31,32 @@ const TEXTS: &[(&str, Refusal)] = &[
     ("context deadline exceeded", Refusal::Lost),
 ];
 
-impl Refusal {
-    /// What an error of a request means.
-    pub(crate) fn of(error: &etcd_client::Error) -> Self {
-        match error {
-            etcd_client::Error::GRpcStatus(status) => match status.message().strip_prefix("etcdserver: ") {
-                Some(text) => Self::of_text(text),
-                None => Self::of_transport(status).unwrap_or(Self::Lost),
-            },
-            etcd_client::Error::TransportError(error) => Self::of_transport(error).unwrap_or(Self::Lost),
-            etcd_client::Error::IoError(error) => Self::of_transport(error).unwrap_or(Self::Lost),
-            _ => Self::Other,
-        }
-    }
-
-    /// What an error below gRPC means, if TLS is to blame.
-    pub(crate) fn of_transport(error: &(dyn StdError + 'static)) -> Option<Self> {
-        tls::blame(error).map(|blame| match blame {
-            Blame::Ours => Self::Unauthenticated,
-            Blame::Theirs => Self::Untrusted,
-        })
-    }
-
-    fn of_text(text: &str) -> Self {
-        TEXTS.iter().find(|(known, _)| text.starts_with(known)).map_or(Self::Other, |(_, refusal)| *refusal)
-    }
-
-    /// Whether the request may have been carried out all the same.
-    pub(crate) fn leaves_doubt(self) -> bool {
-        matches!(self, Self::Lost | Self::NoQuorum)
-    }
-
-    /// The error to report, for what we were `doing` at `endpoint`.
-    pub(crate) fn report(self, doing: &str, endpoint: &str, source: Cause) -> Error {
-        let (doing, endpoint) = (doing.to_owned(), endpoint.to_owned());
+impl Fault for etcd_client::Error {
+    fn refusal(&self) -> Refusal {
         match self {
-            Self::Lost => Error::Unreachable { endpoints: endpoint, source },
-            Self::Untrusted => Error::Untrusted { endpoint, source },
-            Self::LoginExpired | Self::Unauthenticated => Error::Unauthenticated { endpoint, source },
-            Self::Forbidden => Error::Forbidden { doing, source },
-            Self::AuthDisabled => Error::AuthDisabled { endpoint },
-            Self::NoSpace => Error::NoSpace { doing },
-            Self::NoQuorum => Error::NoQuorum { doing, source },
-            Self::Corrupt => Error::Corrupt,
-            Self::OldRevision | Self::NoUser | Self::NoRole | Self::Raced | Self::Other => {
-                Error::Refused { doing, source }
-            }
+            Self::GRpcStatus(status) => match status.message().strip_prefix("etcdserver: ") {
+                Some(text) => of_text(text),
+                None => Refusal::of_handshake(status).unwrap_or(Refusal::Lost),
+            },
+            Self::TransportError(error) => Refusal::of_handshake(error).unwrap_or(Refusal::Lost),
+            Self::IoError(error) => Refusal::of_handshake(error).unwrap_or(Refusal::Lost),
+            _ => Refusal::Other,
         }
+    }
+
+    fn cause(&self) -> Cause {
+        cause(self)
     }
 }
 
 /// The words of an error and of its causes, each said once.
 pub(crate) fn cause(error: &(dyn StdError + 'static)) -> Cause {
-    let mut words: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let (text, source) = words_of(error);
-        if !words.iter().any(|earlier| earlier.contains(&text)) {
-            words.push(text);
-        }
-        next = source;
-    }
-    Cause(words.join(": "))
+    words_by(error, words_of)
+}
+
+fn of_text(text: &str) -> Refusal {
+    let known = TEXTS.iter().find(|(known, _)| text.starts_with(known));
+    known.map_or(Refusal::Other, |(_, refusal)| *refusal)
 }
 
 /// A status shows its cause in its own text, and the client's error is deaf to causes: both are unfolded here.
@@ -171,7 +102,7 @@ mod tests {
             (Code::Unknown, "transport error", Refusal::Lost),
         ];
         for (code, message, refusal) in cases {
-            assert_eq!(Refusal::of(&status(code, message)), refusal, "{message}");
+            assert_eq!(status(code, message).refusal(), refusal, "{message}");
         }
     }
 

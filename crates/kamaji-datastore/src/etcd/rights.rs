@@ -7,11 +7,11 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
+use crate::connection::Failure;
 use crate::error::Error;
-use crate::etcd::connection::{Connection, Failure};
 use crate::etcd::keys;
-use crate::etcd::member::Session;
-use crate::etcd::refusal::Refusal;
+use crate::etcd::member::{Connection, Session};
+use crate::refusal::Refusal;
 
 /// The question whether authentication is on. Source: `AuthStatus` of etcd's `rpc.proto`, since 3.5.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -8,13 +8,13 @@ use etcd_client::{
 };
 
 use crate::account::Account;
+use crate::connection::{Effect, Failure};
 use crate::error::{Cause, Error};
-use crate::etcd::connection::{Connection, Effect, Failure};
 use crate::etcd::keys::{self, Range};
 use crate::etcd::mark;
-use crate::etcd::member::Session;
+use crate::etcd::member::{Connection, Session};
 use crate::etcd::plan::{Access, Expected, Grant, Step};
-use crate::etcd::refusal::Refusal;
+use crate::refusal::Refusal;
 use crate::store::Change;
 
 /// How many keys are deleted at once: enough to be quick, few enough not to hold up other tenants.

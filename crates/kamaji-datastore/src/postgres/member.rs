@@ -7,13 +7,16 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{BasicAuth, Endpoint, Settings, Tls};
+use crate::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
+use crate::connection::{self, Session as _};
 use crate::error::{Cause, Error};
-use crate::postgres::refusal::{self, Refusal};
+use crate::postgres::refusal;
+use crate::refusal::{Fault, Refusal, words};
 use crate::tls;
 
 /// TCP asks an idle peer for a sign of life this often.
@@ -23,13 +26,18 @@ const DOING: &str = "log in";
 /// What asks for TLS before anything else is said. Source: "Message Formats" of PostgreSQL's protocol 3.0, `SSLRequest`.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
+/// The connection to one database of a datastore, at the server that takes writes.
+pub(crate) type Connection = connection::Connection<Member>;
+
 /// Where a server is, and how a session with it is opened.
+#[derive(Clone)]
 pub(crate) struct Member {
     endpoint: Endpoint,
     name: String,
+    database: String,
     login: BasicAuth,
     tls: Option<Handshakes>,
-    request: Duration,
+    deadlines: Deadlines,
 }
 
 /// How TLS is begun.
@@ -42,18 +50,18 @@ struct Handshakes {
 
 /// A connection that works, as far as is known.
 pub(crate) struct Session {
-    pub(crate) number: u64,
-    pub(crate) endpoint: String,
     pub(crate) client: Client,
+    /// How the same server is reached by others.
+    member: Member,
     /// What carries the connection; it ends with the session.
     _carrier: JoinSet<()>,
 }
 
-/// All servers that these settings name.
+/// A connection to this database, at the server that takes writes.
 ///
 /// # Errors
 /// [`Error::Settings`] if there is none, or no session could ever be opened with these settings.
-pub(crate) fn all(settings: &Settings) -> Result<Vec<Member>, Error> {
+pub(crate) fn connection(settings: &Settings, database: &str) -> Result<Connection, Error> {
     let unusable = |what: &str| Error::Settings { what: what.to_owned(), source: None };
     if settings.endpoints.is_empty() {
         return Err(unusable("no endpoint is given"));
@@ -70,22 +78,26 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Member>, Error> {
     let member = |endpoint: &Endpoint| Member {
         endpoint: endpoint.clone(),
         name: endpoint.to_string(),
+        database: database.to_owned(),
         login: login.clone(),
         tls: tls.clone(),
-        request: settings.deadlines.request,
+        deadlines: settings.deadlines,
     };
-    Ok(settings.endpoints.iter().map(member).collect())
+    Ok(Connection::new(settings.endpoints.iter().map(member).collect(), settings.deadlines))
 }
 
-impl Member {
-    /// Where it is, `host:port`.
-    pub(crate) fn endpoint(&self) -> &str {
+impl connection::Member for Member {
+    type Session = Session;
+
+    /// A server answers a session in order.
+    const ROOM: u32 = 1;
+
+    fn endpoint(&self) -> &str {
         &self.name
     }
 
-    /// A new session with this database, which takes writes.
-    pub(crate) async fn open(&self, number: u64, database: &str) -> Result<Session, Error> {
-        let mut config = self.config(database);
+    async fn open(&self) -> Result<Session, Error> {
+        let mut config = self.config();
         if !self.login.password.is_empty() {
             config.password(self.login.password.as_bytes());
         }
@@ -94,16 +106,13 @@ impl Member {
             Ok(opened) => opened,
             Err(error) => return Err(self.complaint(&error).await),
         };
-        let session = Session { number, endpoint: self.name.clone(), client, _carrier: carrier };
+        let session = Session { client, member: self.clone(), _carrier: carrier };
         session.takes_writes().await?;
         Ok(session)
     }
+}
 
-    /// Whether the server lets in whoever gives our name, without a password or a certificate.
-    pub(crate) async fn lets_strangers_in(&self, database: &str) -> bool {
-        self.connect(&self.config(database), self.tls.as_ref().map(|tls| &tls.stranger)).await.is_ok()
-    }
-
+impl Member {
     async fn connect(
         &self,
         config: &Config,
@@ -124,17 +133,19 @@ impl Member {
         Ok((client, carrier))
     }
 
-    fn config(&self, database: &str) -> Config {
+    fn config(&self) -> Config {
         let mut config = Config::new();
         // In the first message, so that no setting of a database or a role can differ: what a tenant calls like a
         // function of the server is never found, and no statement goes on for ever.
-        let options =
-            format!("-c search_path=pg_catalog -c statement_timeout={}", self.request.as_millis().max(1));
+        let options = format!(
+            "-c search_path=pg_catalog -c statement_timeout={}",
+            self.deadlines.request.as_millis().max(1)
+        );
         config
             .host(self.endpoint.address())
             .port(self.endpoint.port())
             .user(self.login.username.as_str())
-            .dbname(database)
+            .dbname(self.database.as_str())
             .application_name("kamaji")
             .options(options)
             .keepalives_idle(KEEP_ALIVE)
@@ -144,19 +155,19 @@ impl Member {
 
     /// Why no session was opened; a server that hung up is asked whether it is for our certificate.
     async fn complaint(&self, error: &tokio_postgres::Error) -> Error {
-        let refusal = Refusal::of(error);
+        let refusal = error.refusal();
         if refusal == Refusal::Lost
             && let Some(complaint) = self.complaint_of_tls().await
         {
-            let refusal = Refusal::of_transport(&complaint);
+            let refusal = refusal::of_transport(&complaint);
             if refusal != Refusal::Lost {
-                return refusal.report(DOING, &self.name, refusal::words(&complaint));
+                return refusal.report(DOING, &self.name, words(&complaint));
             }
         }
         let named = if error.as_db_error().is_none() && error.to_string() == "invalid configuration" {
             Cause("the server asks for a password, and none is given".to_owned())
         } else {
-            refusal::cause(error)
+            error.cause()
         };
         refusal.report(DOING, &self.name, named)
     }
@@ -172,9 +183,31 @@ impl Member {
     }
 }
 
+impl connection::Session for Session {
+    fn endpoint(&self) -> &str {
+        &self.member.name
+    }
+
+    fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    fn is_spoilt_by(&self, refusal: Refusal) -> bool {
+        refusal.leaves_doubt() || refusal == Refusal::ReadOnly
+    }
+}
+
 impl Session {
+    /// Whether the server lets in whoever gives our name, without a password or a certificate.
+    pub(crate) async fn lets_strangers_in(&self) -> bool {
+        let Member { tls, deadlines, .. } = &self.member;
+        let config = self.member.config();
+        let connected = self.member.connect(&config, tls.as_ref().map(|tls| &tls.stranger));
+        timeout(deadlines.connect, Box::pin(connected)).await.is_ok_and(|connected| connected.is_ok())
+    }
+
     /// The server takes writes from us: it is neither a standby nor set to refuse them.
-    pub(crate) async fn takes_writes(&self) -> Result<(), Error> {
+    async fn takes_writes(&self) -> Result<(), Error> {
         let asked = self
             .client
             .query_typed_one(
@@ -183,15 +216,14 @@ impl Session {
             )
             .await;
         let row = asked.map_err(|error| {
-            let refusal = Refusal::of(&error);
-            refusal.report("ask whether it takes writes", &self.endpoint, refusal::cause(&error))
+            error.refusal().report("ask whether it takes writes", self.endpoint(), error.cause())
         })?;
         let why = match (row.get(0), row.get(1)) {
             (true, _) => "it is a standby",
             (false, true) => "its transactions are read-only (default_transaction_read_only)",
             (false, false) => return Ok(()),
         };
-        Err(Error::ReadOnly { endpoint: self.endpoint.clone(), source: Cause(why.to_owned()) })
+        Err(Error::ReadOnly { endpoint: self.endpoint().to_owned(), source: Cause(why.to_owned()) })
     }
 }
 

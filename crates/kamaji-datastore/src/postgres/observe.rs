@@ -6,13 +6,15 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::account::Account;
+use crate::connection::Failure;
 use crate::error::Error;
-use crate::postgres::connection::{Connection, Failure};
 use crate::postgres::mark::Mark;
+use crate::postgres::member::Connection;
 use crate::postgres::plan::{
     Acting, Door, FoundDatabase, FoundUser, Grants, Holder, Kind, Login, Observed, Power, Public, Sessions,
     Table,
 };
+use crate::refusal::Fault;
 
 /// Role and database, as of one moment.
 const LOOK: &str = "\
@@ -55,7 +57,7 @@ pub(crate) async fn account(connection: &Connection, account: &Account) -> Resul
         session.client.query_typed_one(LOOK, &[(&user, Type::TEXT), (&schema, Type::TEXT)]).await
     });
     let row = found.await.map_err(|failure| failure.error)?;
-    read(&row).map_err(|error| Error::Refused { doing, source: crate::postgres::refusal::cause(&error) })
+    read(&row).map_err(|error| Error::Refused { doing, source: error.cause() })
 }
 
 /// The same, with the database's table: only one that an operator without marks has made can be another's.

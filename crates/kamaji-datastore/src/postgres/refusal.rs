@@ -6,110 +6,52 @@ use std::error::Error as StdError;
 
 use tokio_postgres::error::SqlState;
 
-use crate::error::{Cause, Error};
-use crate::tls::{self, Blame};
+use crate::error::Cause;
+use crate::refusal::{Fault, Refusal, words};
 
-/// What an error means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The connection is gone; whether the request was carried out is unknown.
-    Lost,
-    /// No answer came in time; whether the request was carried out is unknown.
-    Late,
-    /// The server's certificate is none of a server that we trust.
-    Untrusted,
-    /// The server does not accept who we say we are.
-    Unauthenticated,
-    /// We lack a right.
-    Forbidden,
-    /// Someone else was faster: what was to be made exists, or what was to be removed or changed does not.
-    Raced,
-    /// The server takes no writes.
-    ReadOnly,
-    /// The disk is full.
-    NoSpace,
-    /// Anything else.
-    Other,
-}
-
-impl Refusal {
-    /// What an error means.
-    pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
-        match error.code() {
-            Some(code) => Self::of_code(code),
-            None => Self::of_transport(error),
+impl Fault for tokio_postgres::Error {
+    fn refusal(&self) -> Refusal {
+        match self.code() {
+            Some(code) => of_code(code),
+            None => of_transport(self),
         }
     }
 
-    /// What an error below the protocol means.
-    pub(crate) fn of_transport(error: &(dyn StdError + 'static)) -> Self {
-        match tls::blame(error) {
-            Some(Blame::Ours) => Self::Unauthenticated,
-            Some(Blame::Theirs) => Self::Untrusted,
-            // The server wants a password and we have none, or proves that it does not know the one that we have.
-            None if wants_another_log_in(error) => Self::Unauthenticated,
-            None => Self::Lost,
+    /// Of what the server said only its message: its details may quote a statement.
+    fn cause(&self) -> Cause {
+        if let Some(answer) = self.as_db_error() {
+            return Cause(format!("{} (SQLSTATE {})", answer.message(), answer.code().code()));
         }
-    }
-
-    fn of_code(code: &SqlState) -> Self {
-        match code.code() {
-            "42501" => Self::Forbidden,
-            // Duplicate, missing or in use.
-            "42710" | "42P04" | "42704" | "3D000" | "23505" | "55006" | "42P01" | "40001" | "XX000" => {
-                Self::Raced
-            }
-            "25006" => Self::ReadOnly,
-            "53100" => Self::NoSpace,
-            "57014" => Self::Late,
-            // Starting, stopping, or no room for one more connection.
-            "53300" | "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost,
-            other if other.starts_with("28") => Self::Unauthenticated,
-            other if other.starts_with("08") => Self::Lost,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether the request may have been carried out all the same.
-    pub(crate) fn leaves_doubt(self) -> bool {
-        matches!(self, Self::Lost | Self::Late)
-    }
-
-    /// The error to report, for what we were `doing` at `endpoint`.
-    pub(crate) fn report(self, doing: &str, endpoint: &str, source: Cause) -> Error {
-        let (doing, endpoint) = (doing.to_owned(), endpoint.to_owned());
-        match self {
-            Self::Lost => Error::Unreachable { endpoints: endpoint, source },
-            Self::Untrusted => Error::Untrusted { endpoint, source },
-            Self::Unauthenticated => Error::Unauthenticated { endpoint, source },
-            Self::Forbidden => Error::Forbidden { doing, source },
-            Self::ReadOnly => Error::ReadOnly { endpoint, source },
-            Self::NoSpace => Error::NoSpace { doing },
-            Self::Late | Self::Raced | Self::Other => Error::Refused { doing, source },
-        }
+        words(self)
     }
 }
 
-/// The words of an error and of its causes. Of what the server said only its message: its details may quote a statement.
-pub(crate) fn cause(error: &tokio_postgres::Error) -> Cause {
-    if let Some(answer) = error.as_db_error() {
-        return Cause(format!("{} (SQLSTATE {})", answer.message(), answer.code().code()));
+/// What an error below the protocol means.
+pub(crate) fn of_transport(error: &(dyn StdError + 'static)) -> Refusal {
+    match Refusal::of_handshake(error) {
+        Some(refusal) => refusal,
+        // The server wants a password and we have none, or proves that it does not know the one that we have.
+        None if wants_another_log_in(error) => Refusal::Unauthenticated,
+        None => Refusal::Lost,
     }
-    words(error)
 }
 
-/// The words of an error and of its causes, each said once.
-pub(crate) fn words(error: &(dyn StdError + 'static)) -> Cause {
-    let mut words: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !words.iter().any(|earlier| earlier.contains(&text)) {
-            words.push(text);
+fn of_code(code: &SqlState) -> Refusal {
+    match code.code() {
+        "42501" => Refusal::Forbidden,
+        // Duplicate, missing or in use.
+        "42710" | "42P04" | "42704" | "3D000" | "23505" | "55006" | "42P01" | "40001" | "XX000" => {
+            Refusal::Raced
         }
-        next = error.source();
+        "25006" => Refusal::ReadOnly,
+        "53100" => Refusal::NoSpace,
+        "57014" => Refusal::Late,
+        // Starting, stopping, or no room for one more connection.
+        "53300" | "57P01" | "57P02" | "57P03" | "57P05" => Refusal::Lost,
+        other if other.starts_with("28") => Refusal::Unauthenticated,
+        other if other.starts_with("08") => Refusal::Lost,
+        _ => Refusal::Other,
     }
-    Cause(words.join(": "))
 }
 
 /// Whether the client gave up while it logged in: its errors have no kinds that can be asked for.
@@ -138,7 +80,7 @@ mod tests {
             ("2BP01", Refusal::Other),
         ];
         for (code, refusal) in cases {
-            assert_eq!(Refusal::of_code(&SqlState::from_code(code)), refusal, "{code}");
+            assert_eq!(of_code(&SqlState::from_code(code)), refusal, "{code}");
         }
     }
 }

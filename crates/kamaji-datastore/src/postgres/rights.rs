@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
+use crate::connection::{Patience, Session as _};
 use crate::error::{Cause, Error};
-use crate::postgres::connection::{Connection, Patience};
-use crate::postgres::member::Session;
+use crate::postgres::member::{Connection, Session};
 use crate::store::Health;
 
 const LOOK: &str = "\
@@ -26,8 +26,8 @@ pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
         row = look(connection).await?.1;
     }
     let session = connection.session(Patience::Lose).await?;
-    if connection.lets_strangers_in(&session).await {
-        return Err(Error::AuthDisabled { endpoint: session.endpoint.clone() });
+    if session.lets_strangers_in().await {
+        return Err(Error::AuthDisabled { endpoint: session.endpoint().to_owned() });
     }
     let forbidden = |why: &str| Error::Forbidden {
         doing: "make roles and databases".to_owned(),
@@ -43,7 +43,7 @@ pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
     }
     let used: i64 = row.get("used");
     Ok(Health {
-        endpoint: session.endpoint.clone(),
+        endpoint: session.endpoint().to_owned(),
         version: row.get("version"),
         used_bytes: used.try_into().unwrap_or(0),
         quota_bytes: None,
@@ -54,7 +54,7 @@ async fn look(connection: &Connection) -> Result<(Arc<Session>, Row), Error> {
     connection.session(Patience::Lose).await?;
     let look = connection.ask("read our own rights", |session| async move {
         let row = session.client.query_typed_one(LOOK, &[]).await?;
-        Ok((session, row))
+        Ok::<_, tokio_postgres::Error>((session, row))
     });
     look.await.map_err(|failure| failure.error)
 }

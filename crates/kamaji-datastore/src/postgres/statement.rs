@@ -3,9 +3,10 @@
 use tokio_postgres::types::Type;
 
 use crate::account::{Account, Credential};
+use crate::connection::{Effect, Failure};
 use crate::error::Error;
-use crate::postgres::connection::{Connection, Failure};
 use crate::postgres::mark;
+use crate::postgres::member::Connection;
 use crate::postgres::plan::{Power, Step};
 use crate::postgres::quote::{identifier, literal};
 use crate::postgres::verifier::Verifier;
@@ -21,7 +22,7 @@ pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step
     let doing = doing(account, step);
     if *step == Step::EndSessions {
         let user = account.user.as_str();
-        let ended = connection.tell(&doing, |session| async move {
+        let ended = connection.tell(&doing, Effect::Accounts, |session| async move {
             session.client.query_typed(END_SESSIONS, &[(&user, Type::TEXT)]).await
         });
         ended.await?;
@@ -29,7 +30,9 @@ pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step
     }
     let sql = sql(account, step)?;
     let sql = sql.as_str();
-    connection.tell(&doing, |session| async move { session.client.batch_execute(sql).await }).await?;
+    connection
+        .tell(&doing, Effect::Accounts, |session| async move { session.client.batch_execute(sql).await })
+        .await?;
     Ok(change(step))
 }
 
