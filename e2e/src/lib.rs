@@ -6,6 +6,7 @@ pub mod digest;
 pub mod etcd;
 pub mod guest;
 pub mod interior;
+pub mod nats;
 pub mod operator;
 pub mod postgres;
 pub mod tenant;

@@ -1,7 +1,7 @@
 //! The real kine, started with the arguments and the variable that a tenant's container gets, logs in as it is meant to.
 //!
-//! Most stores are impostors that only listen to how they are spoken to, so that the very bytes can be compared; one is a
-//! real PostgreSQL.
+//! Some stores are impostors that only listen to how they are spoken to, so that the very bytes can be compared; the others
+//! are real.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "api_kine/impostors.rs"]
@@ -27,8 +27,6 @@ use rendered::{Place, Rendered};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Everything that means something in a URL, a DSN, a shell or a Kubernetes variable.
 const HOSTILE: &str = "'\"$()\\`;%@:/?# \u{e9},&=+[]{}|<>^~\n\u{1f600}$(DB_USER)%41";
-/// All that kine passes on to NATS unchanged.
-const PLAIN: &str = "aZ09-_.~$&+,;=";
 
 /// kine, until it is dropped.
 struct Kine {
@@ -46,15 +44,18 @@ impl Kine {
         if let Some(pem) = ca_pem {
             fs::write(folder.join("ca.crt"), pem).unwrap();
         }
-        let here = |argument: &str, from: &str| argument.replace(from, &folder.display().to_string());
+        if let Some(context) = &rendered.context {
+            fs::write(folder.join("nats.json"), context).unwrap();
+        }
+        let here = folder.display().to_string();
         let elsewhere = |argument: &String| {
-            let argument = here(&here(argument, "/certs"), "/uds");
+            let argument = argument.replace("/certs", &here).replace("/uds", &here);
             argument.replace("=:8135", "=127.0.0.1:0")
         };
         let process = Command::new(program)
             .args(rendered.arguments.iter().map(elsewhere))
             .env_clear()
-            .env("KINE_ENDPOINT", &rendered.endpoint)
+            .env("KINE_ENDPOINT", rendered.endpoint.replace("=/login/", &format!("={here}/")))
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("log")).unwrap())
             .kill_on_drop(true)
@@ -120,6 +121,8 @@ async fn mysql_hears_the_password_that_was_meant() {
 
 #[tokio::test]
 async fn nats_hears_the_password_that_was_meant() {
-    let heard = login(Driver::Nats, "blue.$user", PLAIN, "blue_data").await;
-    assert_eq!((heard.user.as_str(), heard.proof), ("blue.$user", PLAIN.as_bytes().to_vec()));
+    for password in [HOSTILE, "file:///etc/hostname", "env:HOME", "data:;base64,eA==", "op://a/b"] {
+        let heard = login(Driver::Nats, "Blue:User@$x", password, "blue_data").await;
+        assert_eq!((heard.user.as_str(), heard.proof), ("Blue:User@$x", password.as_bytes().to_vec()));
+    }
 }

@@ -87,7 +87,7 @@ fn with_cluster(cache: &Cache, progress: &Progress, work: impl FnOnce() -> Resul
 /// The upstream programs that the tests use.
 pub fn programs() -> Vec<Program> {
     let mut programs = cluster::programs(&Release::ALL);
-    programs.extend([Program::Etcdctl, Program::Helm, Program::Kine, kubectl::PROGRAM]);
+    programs.extend([Program::Etcdctl, Program::Helm, Program::Kine, Program::Nats, kubectl::PROGRAM]);
     programs.extend(Release::ALL.into_iter().flat_map(cluster::worker::programs));
     programs.extend([Release::V1_33, Release::V1_34, Release::V1_35, Release::V1_36].map(Program::Kubeadm));
     programs

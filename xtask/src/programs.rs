@@ -98,6 +98,8 @@ pub enum Program {
     Helm,
     /// `kine`.
     Kine,
+    /// `nats-server`.
+    Nats,
 }
 
 impl Program {
@@ -116,6 +118,7 @@ impl Program {
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
             Self::Kine => "kine",
+            Self::Nats => "nats-server",
         }
     }
 
@@ -133,6 +136,7 @@ impl Program {
             Self::CoreDns => "v1.12.1",
             Self::Helm => "v3.18.6",
             Self::Kine => "v0.17.5",
+            Self::Nats => "v2.15.2",
         }
     }
 
@@ -155,6 +159,7 @@ impl Program {
             Self::CoreDns => "coredns",
             Self::Helm => "helm",
             Self::Kine => "kine",
+            Self::Nats => "nats",
         }
     }
 
@@ -166,6 +171,7 @@ impl Program {
             Self::CoreDns => "github.com/coredns/coredns".to_owned(),
             Self::Helm => "helm.sh/helm/v3/cmd/helm".to_owned(),
             Self::Kine => "github.com/k3s-io/kine".to_owned(),
+            Self::Nats => "github.com/nats-io/nats-server/v2".to_owned(),
             kubernetes => format!("k8s.io/kubernetes/cmd/{}", kubernetes.name()),
         }
     }
@@ -179,7 +185,7 @@ impl Program {
             | Self::Kubelet(release)
             | Self::KubeProxy(release)
             | Self::Kubectl(release) => release.link_flags(),
-            Self::Etcd | Self::Etcdctl | Self::CoreDns => String::new(),
+            Self::Etcd | Self::Etcdctl | Self::CoreDns | Self::Nats => String::new(),
             Self::Kine => format!(" -X github.com/k3s-io/kine/pkg/version.Version={}", self.version()),
             // Charts ask for a Kubernetes version also where helm has no cluster to ask (`template`, `lint`).
             Self::Helm => ["pkg/chartutil", "pkg/lint/rules"].iter().fold(
@@ -222,7 +228,14 @@ mod tests {
             .into_iter()
             .flat_map(|release| kubernetes.map(|program| program(release)))
             .chain([Release::V1_33, Release::V1_36].map(Program::Kubeadm))
-            .chain([Program::Etcd, Program::Etcdctl, Program::CoreDns, Program::Helm, Program::Kine])
+            .chain([
+                Program::Etcd,
+                Program::Etcdctl,
+                Program::CoreDns,
+                Program::Helm,
+                Program::Kine,
+                Program::Nats,
+            ])
             .collect()
     }
 

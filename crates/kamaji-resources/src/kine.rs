@@ -1,7 +1,8 @@
 //! kine: the program beside the API server through which it keeps its data in PostgreSQL, MySQL or NATS.
 //!
 //! It serves etcd's protocol on a Unix socket that only the Pod's own containers see. Where the store is and how to log in
-//! there reaches it in one environment variable out of one key of a Secret, [`ENDPOINT`]: nothing secret is an argument.
+//! there reaches it in one environment variable out of one key of a Secret, [`ENDPOINT`]: nothing secret is an argument. A
+//! login at NATS stands in a file of its own, out of the same Secret, because kine cannot read every password of a URL.
 //!
 //! # A new image
 //! A changed setting must not restart every tenant at once. A tenant keeps the image that its Deployment has until its Pods
@@ -18,7 +19,7 @@ use kamaji_api::v1alpha1::Driver;
 
 use crate::checksum;
 
-pub use endpoint::{Place, Unsayable, endpoint};
+pub use endpoint::{Place, Told, Unsayable, tell};
 
 /// Name of the container.
 pub const NAME: &str = "kine";
@@ -26,6 +27,13 @@ pub const NAME: &str = "kine";
 pub const DEFAULT_IMAGE: &str = "docker.io/rancher/kine:v0.17.5";
 /// Key of the Secret, and variable in the container, that hold where the store is and how to log in there.
 pub const ENDPOINT: &str = "KINE_ENDPOINT";
+/// Key of the same Secret that holds addresses and login of NATS, if there is a login: a context of the `nats` program.
+pub const CONTEXT: &str = "nats.json";
+/// The file in the container that this key becomes.
+pub const CONTEXT_FILE: &str = "/login/nats.json";
+/// How many connections one kine opens at most to a database, where the user does not say otherwise: it works over few,
+/// and those of all tenants share one server.
+pub const CONNECTIONS: u32 = 10;
 /// On the Deployment: the checksum of the Pods' template but for the image of kine. As long as it stays, so does the image.
 pub const TEMPLATE: &str = "kamaji.clastix.io/kine-template";
 

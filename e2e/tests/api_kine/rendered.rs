@@ -21,6 +21,8 @@ pub(crate) struct Rendered {
     pub(crate) arguments: Vec<String>,
     /// Its one variable.
     pub(crate) endpoint: String,
+    /// The file that the variable names, if it names one.
+    pub(crate) context: Option<String>,
 }
 
 fn tenant() -> Tenant {
@@ -91,5 +93,6 @@ pub(crate) fn container(place: &Place<'_>) -> Rendered {
     Rendered {
         arguments: found.args.unwrap(),
         endpoint: storage_credentials.kine_endpoint().unwrap().to_owned(),
+        context: storage_credentials.kine_context().map(str::to_owned),
     }
 }

@@ -1,17 +1,18 @@
-//! Over kine a real PostgreSQL serves etcd's protocol, to whoever knows the password and shows the right certificate.
+//! Over kine a real store serves etcd's protocol, to whoever knows the password and trusts the right authority.
 
 use std::time::Duration;
 
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::account::{Account, Credential, Owner, Password, Schema, Seal, Standing, User};
 use kamaji_datastore::store::Store;
+use kamaji_e2e::nats::{self, Nats};
 use kamaji_e2e::postgres::Postgres;
 use kamaji_pki::Authority;
 use tokio::io::AsyncWriteExt;
 use xtask::programs::{self, Program};
 
 use crate::rendered::{self, Place};
-use crate::{DEADLINE, Kine};
+use crate::{DEADLINE, HOSTILE, Kine};
 
 /// All that is printable and means something somewhere; the datastore takes no other password.
 const PRINTABLE: &str = "'\"$()\\`;%@:/?#,&=+[]{}|<>^~$(DB_USER)%41";
@@ -30,18 +31,9 @@ async fn account(postgres: &Postgres, name: &str) -> Account {
 }
 
 impl Kine {
-    /// Started for this account, and until it has said something of the kind.
-    async fn saying(words: &str, postgres: &Postgres, name: &str, password: &str, ca_pem: &str) -> Self {
-        let address = postgres.endpoint().to_string();
-        let place = Place {
-            driver: Driver::PostgreSql,
-            address: &address,
-            user: name,
-            password,
-            schema: name,
-            ca_pem: Some(ca_pem),
-        };
-        let kine = Self::start(name, &rendered::container(&place), Some(ca_pem));
+    /// Started for this place, and until it has said something of the kind.
+    async fn saying(words: &str, place: &Place<'_>) -> Self {
+        let kine = Self::start(place.schema, &rendered::container(place), place.ca_pem);
         let reading = async {
             let mut tick = tokio::time::interval(Duration::from_millis(50));
             while !kine.log().contains(words) {
@@ -50,8 +42,17 @@ impl Kine {
         };
         let said = tokio::time::timeout(DEADLINE, reading).await;
         assert!(said.is_ok(), "kine never says {words:?}:\n{}", kine.log());
-        assert!(!kine.log().contains(password) && !kine.command_line().contains(password));
+        assert!(!kine.log().contains(place.password) && !kine.command_line().contains(place.password));
         kine
+    }
+
+    /// What an API server does first works: it creates only where nothing is, and reads it back.
+    async fn serves(&self) {
+        let create = "mod(\"/registry/pods/a/b\") = \"0\"\n\nput /registry/pods/a/b served\n\n\n";
+        assert!(self.etcdctl(&["txn"], create).await.contains("SUCCESS"));
+        assert!(self.etcdctl(&["txn"], create).await.contains("FAILURE"), "it is there now");
+        let got = self.etcdctl(&["get", "--print-value-only", "/registry/pods/a/b"], "").await;
+        assert_eq!(got.trim(), "served");
     }
 
     /// What etcd's own client is answered over the socket.
@@ -71,17 +72,26 @@ impl Kine {
     }
 }
 
+/// The authority of nobody.
+fn stranger(name: &str) -> String {
+    let stranger = Authority::create(name, kamaji_e2e::etcd::now(), jiff::SignedDuration::from_hours(1));
+    stranger.unwrap().certificate().pem().to_owned()
+}
+
 #[tokio::test]
 async fn an_account_of_postgres_is_served_over_tls_with_any_password() {
     let postgres = Postgres::start().await.unwrap();
     let account = account(&postgres, "Blue_Data").await;
-    let ca = postgres.authority().certificate().pem();
-    let kine = Kine::saying("Kine available", &postgres, "Blue_Data", PRINTABLE, ca).await;
-    // As an API server creates: only where nothing is.
-    let create = "mod(\"/registry/pods/a/b\") = \"0\"\n\nput /registry/pods/a/b served\n\n\n";
-    assert!(kine.etcdctl(&["txn"], create).await.contains("SUCCESS"));
-    let got = kine.etcdctl(&["get", "--print-value-only", "/registry/pods/a/b"], "").await;
-    assert_eq!(got.trim(), "served");
+    let (address, ca) = (postgres.endpoint().to_string(), postgres.authority().certificate().pem());
+    let place = Place {
+        driver: Driver::PostgreSql,
+        address: &address,
+        user: "Blue_Data",
+        password: PRINTABLE,
+        schema: "Blue_Data",
+        ca_pem: Some(ca),
+    };
+    Kine::saying("Kine available", &place).await.serves().await;
     let session = postgres.connect(account.user.as_str(), PRINTABLE, "Blue_Data").await.unwrap();
     let rows = session.query("SELECT value FROM kine WHERE name = '/registry/pods/a/b'", &[]).await.unwrap();
     let values: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
@@ -89,13 +99,56 @@ async fn an_account_of_postgres_is_served_over_tls_with_any_password() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_know_the_password_or_the_server_is_not_served() {
+async fn postgres_serves_nobody_who_does_not_know_the_password_or_the_server() {
     let postgres = Postgres::start().await.unwrap();
     account(&postgres, "green").await;
-    let ca = postgres.authority().certificate().pem();
-    Kine::saying("password authentication failed", &postgres, "green", "not-the-password", ca).await;
-    let stranger =
-        Authority::create("postgres-ca", kamaji_e2e::etcd::now(), jiff::SignedDuration::from_hours(1));
-    let ca = stranger.unwrap().certificate().pem().to_owned();
-    Kine::saying("certificate signed by unknown authority", &postgres, "green", PRINTABLE, &ca).await;
+    let (address, ca) = (postgres.endpoint().to_string(), postgres.authority().certificate().pem());
+    let place = Place {
+        driver: Driver::PostgreSql,
+        address: &address,
+        user: "green",
+        password: "not-the-password",
+        schema: "green",
+        ca_pem: Some(ca),
+    };
+    Kine::saying("password authentication failed", &place).await;
+    let ca = stranger("postgres-ca");
+    let place = Place { password: PRINTABLE, ca_pem: Some(&ca), ..place };
+    Kine::saying("certificate signed by unknown authority", &place).await;
+}
+
+#[tokio::test]
+async fn a_bucket_of_nats_is_served_over_tls_with_any_password() {
+    for password in [nats::PASSWORD, HOSTILE, "env:HOME"] {
+        let options = nats::Options { password: password.to_owned(), ..nats::Options::default() };
+        let nats = Nats::start_with(options).await.unwrap();
+        let (address, ca) = (nats.endpoint().to_string(), nats.authority().certificate().pem());
+        let place = Place {
+            driver: Driver::Nats,
+            address: &address,
+            user: nats::OPERATOR,
+            password,
+            schema: "Blue_Data",
+            ca_pem: Some(ca),
+        };
+        Kine::saying("bucket initialized: Blue_Data", &place).await.serves().await;
+    }
+}
+
+#[tokio::test]
+async fn nats_serves_nobody_who_does_not_know_the_password_or_the_server() {
+    let nats = Nats::start().await.unwrap();
+    let (address, ca) = (nats.endpoint().to_string(), nats.authority().certificate().pem());
+    let place = Place {
+        driver: Driver::Nats,
+        address: &address,
+        user: nats::OPERATOR,
+        password: "not-the-password",
+        schema: "green",
+        ca_pem: Some(ca),
+    };
+    Kine::saying("Authorization Violation", &place).await;
+    let ca = stranger("nats-ca");
+    let place = Place { password: nats::PASSWORD, ca_pem: Some(&ca), ..place };
+    Kine::saying("certificate signed by unknown authority", &place).await;
 }

@@ -2,19 +2,22 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, SecretKeySelector, SecurityContext, Volume, VolumeMount,
 };
 use kamaji_api::Child;
+use kamaji_api::v1alpha1::Driver;
 
 use super::args::{Flags, Winner, compose, without};
 use super::component::{Component, Wish};
 use super::probes::Health;
 use super::socket::{Socket, port};
 use super::{Inputs, Part, pki, security};
-use crate::kine::{ENDPOINT, NAME, SOCKET, serves};
+use crate::kine::{CONNECTIONS, CONTEXT, ENDPOINT, NAME, SOCKET, serves};
 use crate::secret;
 use crate::storage::Storage;
 
 const UDS: Socket = Socket { volume: "kine-uds", directory: "/uds" };
 const CERTIFICATES: &str = "kine-certs";
 const CERTIFICATES_DIRECTORY: &str = "/certs";
+const LOGIN: &str = "kine-login";
+const LOGIN_DIRECTORY: &str = "/login";
 /// kine serves nothing but its metrics over TCP, and only once it has reached the store and made its table.
 const METRICS_PORT: i32 = 8135;
 
@@ -27,7 +30,8 @@ pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     if !serves(inputs.storage.driver) {
         return Part::default();
     }
-    Part { containers: vec![container(inputs)], volumes: [vec![UDS.volume()], certificates(inputs)].concat() }
+    let volumes = [vec![UDS.volume()], certificates(inputs), login(inputs)].concat();
+    Part { containers: vec![container(inputs)], volumes }
 }
 
 /// What the API server sees of it.
@@ -41,6 +45,9 @@ fn container(inputs: &Inputs<'_>) -> Container {
     let mut mounts = vec![UDS.mount()];
     if !files(inputs).is_empty() {
         mounts.push(pki::read_only(CERTIFICATES, CERTIFICATES_DIRECTORY));
+    }
+    if logs_in_by_file(inputs) {
+        mounts.push(pki::read_only(LOGIN, LOGIN_DIRECTORY));
     }
     let component = Component {
         name: NAME,
@@ -58,7 +65,7 @@ fn container(inputs: &Inputs<'_>) -> Container {
     }
 }
 
-/// The user may give other certificates, but no other endpoint: it would be seen by whoever lists processes.
+/// The user may give other certificates and limits, but no other endpoint: it would be seen by whoever lists processes.
 fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
     let extra = without(extra, &["endpoint"].into());
     let managed =
@@ -67,7 +74,20 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
         .into_iter()
         .map(|(file, flag)| (flag, format!("{CERTIFICATES_DIRECTORY}/{file}")))
         .collect();
-    compose(&[(Winner::Kamaji, managed), (Winner::User, certificates)], &extra)
+    compose(
+        &[(Winner::Kamaji, managed), (Winner::User, certificates), (Winner::User, limits(inputs))],
+        &extra,
+    )
+}
+
+/// NATS is reached over one connection.
+fn limits(inputs: &Inputs<'_>) -> Flags {
+    match inputs.storage.driver {
+        Driver::MySql | Driver::PostgreSql => {
+            vec![("datastore-max-open-connections", CONNECTIONS.to_string())]
+        }
+        Driver::Nats | Driver::Etcd => Flags::new(),
+    }
 }
 
 /// Those of the files that the DataStore has.
@@ -82,6 +102,17 @@ fn certificates(inputs: &Inputs<'_>) -> Vec<Volume> {
         return Vec::new();
     }
     vec![pki::files(inputs.tenant, CERTIFICATES, Child::DatastoreCertificate, &names)]
+}
+
+fn logs_in_by_file(inputs: &Inputs<'_>) -> bool {
+    secret::value(&inputs.storage_credentials.config, CONTEXT).is_some()
+}
+
+fn login(inputs: &Inputs<'_>) -> Vec<Volume> {
+    if !logs_in_by_file(inputs) {
+        return Vec::new();
+    }
+    vec![pki::file(inputs.tenant, LOGIN, Child::DatastoreConfig, CONTEXT)]
 }
 
 fn endpoint(inputs: &Inputs<'_>) -> EnvVar {

@@ -6,12 +6,19 @@
 //!   puts the path into lower case, so other names stand in the query, which goes before the path.
 //! - MySQL: go-sql-driver's DSN. User and password stand as they are: the user ends at the first `:`, the password at the
 //!   last `@` before the last `/`. Only the database is percent-decoded.
-//! - NATS: split at every comma, then `net/url`. Credentials are decoded, but given to the server encoded again, so only
-//!   what that leaves alone can be said.
+//! - NATS: split at every comma, then `net/url`. Credentials are decoded, but given to the server encoded again. So they
+//!   stand in a file beside it, a context of the `nats` program (jsm.go's `natscontext`), and with them the addresses.
+//!   There a password with a colon may be taken for a reference to one, unless it is a reference itself.
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kamaji_api::v1alpha1::Driver;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::CONTEXT_FILE;
 
 /// Where a tenant's data is, and who its kine is there.
 #[derive(Clone, Copy)]
@@ -26,6 +33,15 @@ pub struct Place<'a> {
     pub login: Option<(&'a str, &'a str)>,
 }
 
+/// All that kine has to be told. Secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The endpoint, as the drivers of kine read it.
+    pub endpoint: Zeroizing<String>,
+    /// What has to be in [`CONTEXT_FILE`], if the endpoint names it.
+    pub context: Option<Zeroizing<String>>,
+}
+
 /// Why kine cannot be told of a store. No secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsayable {
@@ -38,6 +54,12 @@ pub enum Unsayable {
     /// An endpoint is no address.
     #[error("endpoint {0:?} of the DataStore is not host:port: correct spec.endpoints")]
     Endpoint(String),
+    /// The name to log in with is empty.
+    #[error("the user for {driver} is empty: name one in the DataStore's basicAuth, or leave basicAuth out")]
+    NoUser {
+        /// Kind of store.
+        driver: &'static str,
+    },
     /// A name or password holds what the driver's notation cannot express.
     #[error("the {what} for {driver} holds a character that kine cannot be told: use {allowed}")]
     Character {
@@ -50,21 +72,21 @@ pub enum Unsayable {
     },
 }
 
-/// The complete endpoint, as the drivers of kine read it.
+/// All that the drivers of kine need to reach the store.
 ///
 /// # Errors
 /// [`Unsayable`] if kine would read something else than what is meant.
-pub fn endpoint(place: &Place<'_>) -> Result<String, Unsayable> {
+pub fn tell(place: &Place<'_>) -> Result<Told, Unsayable> {
     let addresses: Vec<Address<'_>> =
         place.endpoints.iter().map(|endpoint| Address::parse(endpoint)).collect::<Result<_, _>>()?;
     let first = addresses.first().ok_or(Unsayable::NoEndpoint)?;
-    refuse_nul(place)?;
-    match place.driver {
-        Driver::Etcd => Err(Unsayable::Etcd),
-        Driver::PostgreSql => postgres(place, &addresses),
-        Driver::MySql => mysql(place, first),
-        Driver::Nats => nats(place, &addresses),
-    }
+    let endpoint = match place.driver {
+        Driver::Etcd => return Err(Unsayable::Etcd),
+        Driver::PostgreSql => postgres(place, &addresses)?,
+        Driver::MySql => mysql(place, first)?,
+        Driver::Nats => return nats(place, &addresses),
+    };
+    Ok(Told { endpoint: Zeroizing::new(endpoint), context: None })
 }
 
 /// A sound `host:port`.
@@ -105,6 +127,7 @@ fn refuse_nul(place: &Place<'_>) -> Result<(), Unsayable> {
 }
 
 fn postgres(place: &Place<'_>, addresses: &[Address<'_>]) -> Result<String, Unsayable> {
+    refuse_nul(place)?;
     let login = place.login.map(|(user, password)| format!("{}:{}@", encoded(user), encoded(password)));
     let (authority, mut query) = match addresses {
         [only] => (only.whole, Vec::new()),
@@ -135,6 +158,7 @@ fn in_query(addresses: &[Address<'_>]) -> Vec<String> {
 }
 
 fn mysql(place: &Place<'_>, address: &Address<'_>) -> Result<String, Unsayable> {
+    refuse_nul(place)?;
     let login = match place.login {
         Some((user, _)) if user.contains(':') => {
             return Err(unsayable(place, "user", "any character but a colon"));
@@ -145,25 +169,37 @@ fn mysql(place: &Place<'_>, address: &Address<'_>) -> Result<String, Unsayable> 
     Ok(format!("mysql://{login}tcp({})/{}", address.whole, encoded(place.schema)))
 }
 
-fn nats(place: &Place<'_>, addresses: &[Address<'_>]) -> Result<String, Unsayable> {
-    let login = place.login.map(|(user, password)| {
-        for (what, text) in [("user", user), ("password", password)] {
-            if !text.bytes().all(survives_nats) {
-                return Err(unsayable(place, what, "ASCII letters, digits and - _ . ~ $ & + , ; ="));
-            }
-        }
-        Ok(format!("{}:{}@", encoded(user), encoded(password)))
-    });
-    let login = login.transpose()?.unwrap_or_default();
-    let mut urls = addresses.iter().map(|address| format!("nats://{}", address.whole));
-    let first = urls.next().unwrap_or_default().replacen("nats://", &format!("nats://{login}"), 1);
-    let first = format!("{first}?bucket={}&noEmbed", encoded(place.schema));
-    Ok([first].into_iter().chain(urls).collect::<Vec<_>>().join(","))
+fn nats(place: &Place<'_>, addresses: &[Address<'_>]) -> Result<Told, Unsayable> {
+    if place.schema.contains('\0') {
+        return Err(unsayable(place, "schema", "any character but NUL"));
+    }
+    let urls: Vec<String> = addresses.iter().map(|address| format!("nats://{}", address.whole)).collect();
+    let query = format!("?bucket={}&noEmbed", encoded(place.schema));
+    let Some((user, password)) = place.login else {
+        let (first, others) = urls.split_first().ok_or(Unsayable::NoEndpoint)?;
+        let endpoint = [&[format!("{first}{query}")], others].concat().join(",");
+        return Ok(Told { endpoint: Zeroizing::new(endpoint), context: None });
+    };
+    if user.is_empty() {
+        return Err(Unsayable::NoUser { driver: place.driver.as_str() });
+    }
+    let password = literal(password);
+    let context = json!({ "url": urls.join(","), "user": user, "password": password.as_str() });
+    Ok(Told {
+        endpoint: Zeroizing::new(format!("nats://{query}&contextFile={CONTEXT_FILE}")),
+        context: Some(Zeroizing::new(context.to_string())),
+    })
 }
 
-/// What `net/url` leaves alone when it writes user and password.
-fn survives_nats(byte: u8) -> bool {
-    is_unreserved(byte) || b"$&+,;=".contains(&byte)
+/// A password that is read as itself. What Go takes for a URL with a scheme may be looked up elsewhere, which a control
+/// character rules out; and of what was looked up, the line breaks at its end are lost, which are control characters.
+fn literal(password: &str) -> Zeroizing<String> {
+    let may_be_a_reference = password.contains(':') && !password.bytes().any(|byte| byte.is_ascii_control());
+    Zeroizing::new(if may_be_a_reference {
+        format!("data:;base64,{}", STANDARD.encode(password))
+    } else {
+        password.to_owned()
+    })
 }
 
 fn unsayable(place: &Place<'_>, what: &'static str, allowed: &'static str) -> Unsayable {

@@ -65,6 +65,11 @@ impl StorageCredentials {
         std::str::from_utf8(secret::value(&self.config, kine::ENDPOINT)?).ok()
     }
 
+    /// What the tenant's kine finds in the file that its endpoint names, if it names one. Secret.
+    pub fn kine_context(&self) -> Option<&str> {
+        std::str::from_utf8(secret::value(&self.config, kine::CONTEXT)?).ok()
+    }
+
     /// The password of the tenant's user in the store. Secret.
     pub fn password(&self) -> Option<&str> {
         std::str::from_utf8(secret::value(&self.config, "DB_PASSWORD")?).ok()
@@ -80,15 +85,16 @@ fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecret
         schema: &storage.schema,
         login: login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())),
     };
-    let endpoint = Zeroizing::new(kine::endpoint(&place).map_err(|source| Error::KineEndpoint { source })?);
+    let told = kine::tell(&place).map_err(|source| Error::KineEndpoint { source })?;
     let (user, password) = place.login.unwrap_or_default();
-    let data = [
+    let mut data = vec![
         ("DB_CONNECTION_STRING", storage.endpoints.first().map_or("", String::as_str)),
         ("DB_SCHEMA", &storage.schema),
         ("DB_USER", user),
         ("DB_PASSWORD", password),
-        (kine::ENDPOINT, &endpoint),
+        (kine::ENDPOINT, &told.endpoint),
     ];
+    data.extend(told.context.as_ref().map(|context| (kine::CONTEXT, context.as_str())));
     let mut secret = secret::build(&tenant.id, child, &data);
     secret.metadata.finalizers = Some(vec![labels::DATASTORE_SECRET_FINALIZER.into()]);
     Ok(secret)

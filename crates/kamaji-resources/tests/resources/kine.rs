@@ -158,7 +158,7 @@ fn everything() -> Value {
                 "apiServer": ["--etcd-servers=https://mine:2379", "--etcd-compaction-interval=10m"],
                 "kine": [
                     "--endpoint", "postgres://mine", "--endpoint=mysql://mine", "-endpoint=x", "--listen-address=:1",
-                    "--metrics-bind-address", "0", "--ca-file=/mine/ca.crt", "--datastore-max-open-connections=10",
+                    "--metrics-bind-address", "0", "--ca-file=/mine/ca.crt", "--datastore-max-open-connections=7",
                     "--debug",
                 ],
             },
@@ -225,7 +225,7 @@ fn kine_is_the_user_that_the_api_server_is_and_nothing_more() {
 }
 
 #[test]
-fn the_certificates_reach_kine_alone_and_only_those_that_are_there() {
+fn certificates_and_login_reach_kine_alone_and_only_those_that_are_there() {
     let row = |file: &str| -> Row {
         (NAME.into(), format!("/certs/{file}"), "blue-datastore-certificate".into(), file.into())
     };
@@ -233,12 +233,18 @@ fn the_certificates_reach_kine_alone_and_only_those_that_are_there() {
         let pod = store.pod();
         let found: BTreeSet<Row> =
             files(&pod).into_iter().filter(|(.., secret, _)| secret.contains("datastore")).collect();
-        let expected: &[&str] = match (&store.access.ca_pem, &store.access.client_pem) {
+        let certificates: &[&str] = match (&store.access.ca_pem, &store.access.client_pem) {
             (None, _) => &[],
             (Some(_), None) => &["ca.crt"],
             _ => &["ca.crt", "server.crt", "server.key"],
         };
-        assert_eq!(found, expected.iter().map(|file| row(file)).collect(), "{name}");
+        let mut expected: BTreeSet<Row> = certificates.iter().map(|file| row(file)).collect();
+        if store.access.login.is_some() {
+            let file = "/login/nats.json";
+            assert!(store.endpoint().ends_with(&format!("contextFile={file}")), "{name}");
+            expected.insert((NAME.into(), file.into(), "blue-datastore-config".into(), "nats.json".into()));
+        }
+        assert_eq!(found, expected, "{name}");
     }
 }
 
@@ -246,11 +252,13 @@ fn the_certificates_reach_kine_alone_and_only_those_that_are_there() {
 fn every_file_that_kine_is_told_of_is_there() {
     for (name, store) in all().into_iter().filter(|(name, _)| *name != "kine_postgres_everything") {
         let (pod, kine) = (store.pod(), store.container(NAME));
-        let seen: Vec<String> =
+        let seen: BTreeSet<String> =
             files(&pod).into_iter().filter(|row| row.0 == NAME).map(|row| row.1).collect();
-        let told =
-            kine.args.iter().flatten().filter_map(|flag| flag.split_once("-file=")).map(|(_, path)| path);
-        assert_eq!(told.collect::<BTreeSet<_>>(), seen.iter().map(String::as_str).collect(), "{name}");
+        let arguments = kine.args.iter().flatten();
+        let told = arguments.filter_map(|flag| flag.split_once("-file=")).map(|(_, path)| path.to_owned());
+        let endpoint = store.endpoint();
+        let by_endpoint = endpoint.split_once("contextFile=").map(|(_, path)| path.to_owned());
+        assert_eq!(told.chain(by_endpoint).collect::<BTreeSet<_>>(), seen, "{name}");
     }
 }
 
@@ -278,7 +286,10 @@ fn kine_and_the_api_server_share_a_socket_that_nobody_else_sees() {
 fn nothing_secret_is_in_the_deployment() {
     for (name, store) in all() {
         let store = store.knowing("as-secret-as-s3cret");
-        assert!(store.endpoint().contains("s3cret") || store.access.login.is_none(), "{name}");
+        let credentials = store.credentials().unwrap();
+        let told =
+            [credentials.kine_endpoint(), credentials.kine_context()].map(Option::unwrap_or_default).concat();
+        assert!(told.contains("s3cret") || store.access.login.is_none(), "{name}");
         let shown = json!(store.deployment(&Choice::default())).to_string();
         assert!(!shown.contains("s3cret") && !shown.contains("the key of its clients"), "{name}");
         let environment = json!(store.container(NAME).env);
@@ -299,7 +310,7 @@ fn a_user_can_neither_move_the_store_nor_the_socket() {
             "--listen-address=unix:///uds/kine",
             "--metrics-bind-address=:8135",
             "--ca-file=/mine/ca.crt",
-            "--datastore-max-open-connections=10",
+            "--datastore-max-open-connections=7",
             "--debug",
         ]
     );

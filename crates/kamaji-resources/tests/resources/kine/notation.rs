@@ -1,7 +1,9 @@
 //! What kine reads is what was meant, whatever characters there are. The readers below do what those of kine v0.17.5 do.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kamaji_api::v1alpha1::Driver;
-use kamaji_resources::kine::{Place, Unsayable, endpoint};
+use kamaji_resources::kine::{CONTEXT_FILE, Place, Told, Unsayable, tell};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
@@ -90,28 +92,48 @@ fn read_mysql(endpoint: &str) -> Reading {
     }
 }
 
-fn read_nats(endpoint: &str) -> Reading {
-    let urls: Vec<_> = endpoint.split(',').map(|url| split(url.strip_prefix("nats://").unwrap())).collect();
-    let (login, _, _, query) = &urls[0];
-    // The credentials are encoded again before they are used.
-    let again = |text: &str| -> String {
-        let kept = |c: char| c.is_ascii_alphanumeric() || "-_.~$&+,;=".contains(c);
-        text.chars().map(|c| if kept(c) { c.to_string() } else { format!("<{c} encoded>") }).collect()
-    };
-    let (user, password) = login.as_ref().map(|(user, password)| (again(user), again(password))).unwrap();
+fn read_nats(told: &Told) -> Reading {
+    let (bucket, rest) = told.endpoint.strip_prefix("nats://?bucket=").unwrap().split_once('&').unwrap();
+    assert_eq!(rest, format!("noEmbed&contextFile={CONTEXT_FILE}"));
+    let context: serde_json::Value = serde_json::from_str(told.context.as_ref().unwrap()).unwrap();
+    let said = |name: &str| context[name].as_str().unwrap().to_owned();
     Reading {
-        user,
-        password,
-        schema: query.iter().find(|(name, _)| *name == "bucket").unwrap().1.clone(),
-        addresses: urls.iter().map(|(_, host, ..)| (*host).to_owned()).collect(),
+        user: said("user"),
+        password: resolved(&said("password")),
+        schema: decoded(bucket, ' '),
+        addresses: said("url")
+            .split(',')
+            .map(|url| url.strip_prefix("nats://").unwrap().to_owned())
+            .collect(),
     }
 }
 
-fn read(driver: Driver, endpoint: &str) -> Reading {
+/// What jsm.go takes for a reference it looks up, and then cuts the line breaks at its end.
+fn resolved(text: &str) -> String {
+    // Go's `url.Parse` refuses control characters; the first part of a path may hold a colon only behind a slash.
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && !text.bytes().any(|byte| byte.is_ascii_control())
+    });
+    match scheme.map(str::to_ascii_lowercase).as_deref() {
+        Some("data") => {
+            let encoded = text.strip_prefix("data:;base64,").unwrap();
+            String::from_utf8(STANDARD.decode(encoded).unwrap())
+                .unwrap()
+                .trim_end_matches(['\r', '\n'])
+                .to_owned()
+        }
+        Some("env" | "file" | "nsc" | "op") => "looked up elsewhere".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+fn read(driver: Driver, told: &Told) -> Reading {
     match driver {
-        Driver::PostgreSql => read_postgres(endpoint),
-        Driver::MySql => read_mysql(endpoint),
-        _ => read_nats(endpoint),
+        Driver::PostgreSql => read_postgres(&told.endpoint),
+        Driver::MySql => read_mysql(&told.endpoint),
+        _ => read_nats(told),
     }
 }
 
@@ -119,14 +141,13 @@ fn read(driver: Driver, endpoint: &str) -> Reading {
 fn expected(place: &Place<'_>) -> Option<Reading> {
     let (user, password) = place.login.unwrap();
     let nul = [user, password, place.schema].iter().any(|text| text.contains('\0'));
-    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~$&+,;=".contains(c));
     let refused = match place.driver {
-        Driver::MySql => user.contains(':'),
-        Driver::Nats => !plain(user) || !plain(password),
-        _ => place.schema.contains(' ') && place.schema.to_lowercase() != place.schema,
+        Driver::MySql => nul || user.contains(':'),
+        Driver::Nats => place.schema.contains('\0'),
+        _ => nul || (place.schema.contains(' ') && place.schema.to_lowercase() != place.schema),
     };
     let count = if place.driver == Driver::MySql { 1 } else { place.endpoints.len() };
-    (!nul && !refused).then(|| Reading {
+    (!refused).then(|| Reading {
         user: user.to_owned(),
         password: password.to_owned(),
         schema: place.schema.to_owned(),
@@ -145,6 +166,7 @@ fn hostile() -> impl Strategy<Value = String> {
         Just(HOSTILE.to_owned()),
         Just("%41%00://tcp(@".to_owned()),
         Just("a\0".to_owned()),
+        "(data|file|FILE|env|op|nsc|Nsc):[/;a-z0-9]{0,12}[\n]{0,1}",
     ]
 }
 
@@ -160,20 +182,29 @@ proptest! {
         let endpoints: Vec<String> = endpoints.into_iter().map(str::to_owned).collect();
         for driver in DRIVERS {
             let place = Place { driver, endpoints: &endpoints, schema: &schema, login: Some((&user, &password)) };
-            let told = endpoint(&place);
+            let told = tell(&place);
             let reading = told.as_ref().ok().map(|told| read(driver, told));
-            prop_assert_eq!(reading, expected(&place), "{:?}", told);
+            prop_assert_eq!(reading, expected(&place), "{:?}", told.map(|told| told.endpoint));
         }
     }
 }
 
 #[test]
-fn the_most_hostile_password_can_be_told_to_every_database() {
-    for driver in [Driver::PostgreSql, Driver::MySql] {
+fn the_most_hostile_password_can_be_told_to_every_store() {
+    for driver in DRIVERS {
         let endpoints = ["db:1".to_owned()];
         let place = Place { driver, endpoints: &endpoints, schema: "s", login: Some(("u", HOSTILE)) };
-        assert_eq!(read(driver, &endpoint(&place).unwrap()).password, HOSTILE);
+        assert_eq!(read(driver, &tell(&place).ok().unwrap()).password, HOSTILE);
     }
+}
+
+#[test]
+fn without_a_login_nats_is_told_by_its_addresses_alone() {
+    let endpoints = CLUSTER.map(str::to_owned);
+    let place = Place { driver: Driver::Nats, endpoints: &endpoints, schema: "b", login: None };
+    let told = tell(&place).ok().unwrap();
+    let expected = "nats://a.stores:1?bucket=b&noEmbed,nats://10.0.0.2:2,nats://[fd00::3]:3";
+    assert_eq!((told.endpoint.as_str(), told.context), (expected, None));
 }
 
 #[test]
@@ -185,26 +216,33 @@ fn what_is_no_address_is_refused_by_name() {
         for driver in DRIVERS {
             let endpoints = ["db:1".to_owned(), bad.to_owned()];
             let place = Place { driver, endpoints: &endpoints, schema: "s", login: None };
-            assert_eq!(endpoint(&place), Err(Unsayable::Endpoint(bad.to_owned())));
+            assert_eq!(refusal(&place), Some(Unsayable::Endpoint(bad.to_owned())));
         }
     }
     let place = Place { driver: Driver::MySql, endpoints: &[], schema: "s", login: None };
-    assert_eq!(endpoint(&place), Err(Unsayable::NoEndpoint));
+    assert_eq!(refusal(&place), Some(Unsayable::NoEndpoint));
     let endpoints = ["etcd:2379".to_owned()];
-    assert_eq!(
-        endpoint(&Place { driver: Driver::Etcd, endpoints: &endpoints, ..place }),
-        Err(Unsayable::Etcd)
-    );
+    let place = Place { driver: Driver::Etcd, endpoints: &endpoints, ..place };
+    assert_eq!(refusal(&place), Some(Unsayable::Etcd));
+}
+
+fn refusal(place: &Place<'_>) -> Option<Unsayable> {
+    tell(place).err()
 }
 
 #[test]
 fn a_refusal_says_what_to_do() {
-    let endpoints = ["nats:4222".to_owned()];
-    let place =
-        Place { driver: Driver::Nats, endpoints: &endpoints, schema: "b", login: Some(("u", "p@ss")) };
+    let endpoints = ["db:1".to_owned()];
+    let said = |driver, user| {
+        let place = Place { driver, endpoints: &endpoints, schema: "b", login: Some((user, "p@ss")) };
+        refusal(&place).unwrap().to_string()
+    };
     assert_eq!(
-        endpoint(&place).unwrap_err().to_string(),
-        "the password for NATS holds a character that kine cannot be told: use ASCII letters, digits and \
-         - _ . ~ $ & + , ; ="
+        said(Driver::MySql, "a:b"),
+        "the user for MySQL holds a character that kine cannot be told: use any character but a colon"
+    );
+    assert_eq!(
+        said(Driver::Nats, ""),
+        "the user for NATS is empty: name one in the DataStore's basicAuth, or leave basicAuth out"
     );
 }

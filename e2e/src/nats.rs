@@ -1,0 +1,305 @@
+//! A real NATS with `JetStream`: TLS, passwords, and accounts, of which each sees nothing of the others.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::SignedDuration;
+use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
+use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+    sync::OnceCell,
+};
+use xtask::programs::Program;
+use zeroize::Zeroizing;
+
+use crate::{
+    api_server::{self, process::Process},
+    etcd::{client_leaf, now},
+};
+
+/// The operator's user, with the least rights that will do for it and for kine.
+pub const OPERATOR: &str = "kamaji-operator";
+/// A user of the same account that may do everything in it.
+pub const OWNER: &str = "owner";
+/// A user of the same account that may only look.
+pub const READER: &str = "reader";
+/// A user of another account.
+pub const NEIGHBOUR: &str = "neighbour";
+/// A user of an account without `JetStream`.
+pub const PLAIN: &str = "plain";
+/// A user of an account with room for [`SMALL_BYTES`] only.
+pub const SMALL: &str = "small";
+/// How much room that account has, in bytes.
+pub const SMALL_BYTES: u64 = 64 * 1024;
+/// The password of all of them, where a test names no other: nothing that a URL, a shell or a file takes as it stands.
+pub const PASSWORD: &str = "'\"$()\\`;%@:/?#,&=+[]{}|<>^~$(DB_USER)%41";
+
+/// How long a server may take to start on a machine that is busy with other things.
+const START_DEADLINE: Duration = Duration::from_mins(1);
+/// How often a server that starts is asked whether it is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a start is tried: a port that was free may be taken by the time the server binds it.
+const ATTEMPTS: usize = 3;
+/// How long a certificate of ours lasts.
+const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the operator and kine need. Source: the subjects that each of them publishes to.
+pub const RIGHTS: &[&str] = &["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$SYS.REQ.USER.INFO"];
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How clients come in.
+    pub door: Door,
+    /// What certificate the server shows.
+    pub shown: Shown,
+    /// Whether it keeps anything.
+    pub jet_stream: JetStream,
+    /// The password of all users.
+    pub password: String,
+}
+
+/// How clients come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Over TLS, with a password.
+    Password,
+    /// Over TLS, with a password and a certificate of the server's authority.
+    Both,
+    /// Over TLS, with a certificate of the server's authority and nothing else, to the account of the operator.
+    Certificate,
+    /// Over TLS, with a password; and whoever gives none is taken for the operator.
+    Open,
+    /// In clear text, with a password.
+    Clear,
+}
+
+/// What certificate the server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A sound one.
+    Sound,
+    /// One that ended an hour ago.
+    Expired,
+}
+
+/// Whether the server keeps anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JetStream {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+    /// As many bytes as this in all.
+    UpTo(u64),
+}
+
+/// One NATS with an authority of its own. Its process and files are gone once this is dropped, or our own process has
+/// ended.
+#[derive(Debug)]
+pub struct Nats {
+    process: Process,
+    authority: Authority,
+    endpoint: Endpoint,
+    options: Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            door: Door::Password,
+            shown: Shown::Sound,
+            jet_stream: JetStream::On,
+            password: PASSWORD.to_owned(),
+        }
+    }
+}
+
+impl Nats {
+    /// Starts a server of one's own and waits until it answers: less than a second on an idle machine.
+    ///
+    /// # Errors
+    /// When it has not been built yet (the text says how), or does not answer.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a server of one's own with these options.
+    pub async fn start_with(options: Options) -> Result<Self> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match launch(&options).await {
+                Ok(nats) => return Ok(nats),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("at least one attempt was made")?)
+    }
+
+    /// The server that all tests of this process share, each in its own time; started by the first of them.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Nats> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The process id, for tests that stop and continue it.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The authority that signs its certificate and those of its clients.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// What the operator needs, and no pause after a failure.
+    pub fn settings(&self) -> Settings {
+        self.settings_as(OPERATOR)
+    }
+
+    /// What the user of this name needs.
+    pub fn settings_as(&self, user: &str) -> Settings {
+        let tls = Tls { ca_pem: self.authority.certificate().pem().into(), client: None };
+        Settings {
+            endpoints: vec![self.endpoint.clone()],
+            tls: (self.options.door != Door::Clear).then_some(tls),
+            basic_auth: Some(BasicAuth {
+                username: user.to_owned(),
+                password: Zeroizing::new(self.options.password.clone()),
+            }),
+            deadlines: Deadlines { pause: Duration::ZERO, ..Deadlines::default() },
+        }
+    }
+
+    /// A client certificate that the server accepts.
+    pub fn certificate(&self) -> Result<Pair> {
+        Ok(self.authority.issue(&client_leaf("kamaji"), now())?)
+    }
+
+    /// A server says who it is as soon as it is ready.
+    async fn wait_ready(&self) -> Result<()> {
+        let mut tick = tokio::time::interval(READY_INTERVAL);
+        let ready = async {
+            loop {
+                if self.greets().await.is_ok() {
+                    return Ok(());
+                }
+                tick.tick().await;
+                if !self.process.is_alive() {
+                    bail!("NATS died while it started; {}", self.process.last_words());
+                }
+            }
+        };
+        match tokio::time::timeout(START_DEADLINE, ready).await {
+            Ok(ready) => ready,
+            Err(_) => bail!("NATS did not answer within a minute; {}", self.process.last_words()),
+        }
+    }
+
+    async fn greets(&self) -> Result<()> {
+        let stream = TcpStream::connect((self.endpoint.address(), self.endpoint.port())).await?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).await?;
+        anyhow::ensure!(line.starts_with("INFO "), "{line}");
+        Ok(())
+    }
+}
+
+async fn launch(options: &Options) -> Result<Nats> {
+    let program = api_server::program(Program::Nats)?;
+    let [port] = api_server::free_ports()?;
+    let folder = api_server::fresh_folder("nats")?;
+    let authority = Authority::create("kamaji-e2e-nats", now(), VALIDITY)?;
+    write_credentials(&folder, &authority, options.shown)?;
+    let file = folder.join("nats.conf");
+    fs::write(&file, serde_json::to_string_pretty(&configuration(&folder, port, options))?)?;
+    let arguments = ["-c".to_owned(), file.display().to_string()];
+    let process = Process::start("NATS", &program, &folder, &arguments)?;
+    let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"))?;
+    let nats = Nats { process, authority, endpoint, options: options.clone() };
+    nats.wait_ready().await?;
+    Ok(nats)
+}
+
+fn write_credentials(folder: &Path, authority: &Authority, shown: Shown) -> Result<()> {
+    let names = Names {
+        dns: BTreeSet::from(["localhost".to_owned()]),
+        ips: BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+    };
+    let leaf = Leaf { usage: Usage::Server, names, ..client_leaf("nats") };
+    let server = match shown {
+        Shown::Sound => authority.issue(&leaf, now())?,
+        Shown::Expired => {
+            let hour = SignedDuration::from_hours(1);
+            authority.issue(&Leaf { valid_for: hour, ..leaf }, now() - hour - hour)?
+        }
+    };
+    fs::write(folder.join("ca.crt"), authority.certificate().pem())?;
+    fs::write(folder.join("server.crt"), server.certificate().pem())?;
+    fs::write(folder.join("server.key"), server.key().pem())?;
+    Ok(())
+}
+
+/// The server reads JSON as its own format.
+fn configuration(folder: &Path, port: u16, options: &Options) -> Value {
+    let mut configuration = json!({
+        "listen": format!("127.0.0.1:{port}"),
+        "accounts": accounts(options),
+        "system_account": "SYSTEM",
+    });
+    if options.door != Door::Clear {
+        let file = |name: &str| folder.join(name).display().to_string();
+        configuration["tls"] = json!({
+            "cert_file": file("server.crt"),
+            "key_file": file("server.key"),
+            "ca_file": file("ca.crt"),
+            "verify": matches!(options.door, Door::Both | Door::Certificate),
+        });
+    }
+    if matches!(options.door, Door::Open | Door::Certificate) {
+        configuration["no_auth_user"] = json!(OPERATOR);
+    }
+    let room = match options.jet_stream {
+        JetStream::Off => return configuration,
+        JetStream::On => 1 << 30,
+        JetStream::UpTo(bytes) => bytes,
+    };
+    configuration["jetstream"] =
+        json!({ "store_dir": folder.join("data"), "max_file_store": room, "max_memory_store": 1 << 20 });
+    configuration
+}
+
+fn accounts(options: &Options) -> Value {
+    let user = |name: &str| json!({ "user": name, "password": options.password });
+    let limited = |name: &str, rights: &[&str]| {
+        let mut user = user(name);
+        user["permissions"] = json!({ "publish": rights, "subscribe": ["_INBOX.>"] });
+        user
+    };
+    let looks = ["$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.STREAM.NAMES", "$SYS.REQ.USER.INFO"];
+    let shared = [limited(OPERATOR, RIGHTS), user(OWNER), limited(READER, &looks)];
+    if options.jet_stream == JetStream::Off {
+        return json!({ "TENANTS": { "users": shared }, "SYSTEM": { "users": [user("system")] } });
+    }
+    json!({
+        "TENANTS": { "jetstream": "enabled", "users": shared },
+        "NEIGHBOURS": { "jetstream": "enabled", "users": [user(NEIGHBOUR)] },
+        "PLAIN": { "users": [user(PLAIN)] },
+        "SMALL": { "jetstream": { "max_file": SMALL_BYTES, "max_memory": 1024 }, "users": [user(SMALL)] },
+        "SYSTEM": { "users": [user("system")] },
+    })
+}
