@@ -1,6 +1,7 @@
 //! Real etcd and kube-apiserver, and whole tenants, for tests.
 
 pub mod api_server;
+pub mod crash;
 pub mod cut;
 pub mod digest;
 pub mod etcd;

@@ -1,159 +1,92 @@
 //! An operator may die at any moment, and the connection with it; the next one goes on from there.
 
 use anyhow::Result;
-use kamaji_datastore::{account::Account, config::Settings, store::Store};
-use kamaji_e2e::etcd::{
-    Etcd,
-    proxy::{Aftermath, Mode, Moment, Proxy},
+use kamaji_datastore::{
+    account::Account,
+    config::{Endpoint, Settings},
+    store::Store,
+};
+use kamaji_e2e::{
+    crash::{Scene, Verb, between_statements, sweep},
+    etcd::{
+        Etcd,
+        proxy::{Aftermath, Moment},
+    },
 };
 
-use super::{account, assert_complete, assert_gone, operator};
+use super::{account, assert_complete, assert_gone};
 
-/// More statements and messages than any account needs: an endless sweep is a failure.
-const ENOUGH: usize = 400;
+struct Server(Etcd);
 
-/// Makes statements of `verb` until there are `count` of them or nothing is left to do; says whether there were.
-async fn die_after(etcd: &Etcd, account: &Account, verb: Verb, count: usize) -> Result<bool> {
-    let store = operator(etcd)?;
-    for _ in 0..count {
-        let step = match verb {
-            Verb::Ensure => store.ensure_step(account).await?,
-            Verb::Remove => store.remove_step(account).await?,
-        };
-        if step.is_none() {
-            return Ok(false);
-        }
+impl Scene for Server {
+    async fn start() -> Result<Self> {
+        Etcd::start().await.map(Self)
     }
-    Ok(true)
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
-    Ensure,
-    Remove,
-}
-
-impl Verb {
-    fn opposite(self) -> Self {
-        match self {
-            Self::Ensure => Self::Remove,
-            Self::Remove => Self::Ensure,
-        }
+    fn endpoint(&self) -> &Endpoint {
+        self.0.endpoint()
     }
-}
 
-/// A complete account with data, or none: what the first verb of a sweep starts from.
-async fn prepare(etcd: &Etcd, account: &Account, verb: Verb) -> Result<()> {
-    operator(etcd)?.remove(account).await?;
-    if verb == Verb::Remove {
-        operator(etcd)?.ensure(account).await?;
-        let mut tenant = etcd.client(account.user.as_str()).await?;
+    fn account(&self) -> Account {
+        account("swept", "swept-user")
+    }
+
+    fn operator(&self, endpoint: &Endpoint) -> Result<Store> {
+        let endpoints = vec![endpoint.clone()];
+        Ok(Store::etcd(Settings { endpoints, ..self.0.settings() })?)
+    }
+
+    async fn fill(&self, account: &Account) -> Result<()> {
+        let mut tenant = self.0.client(account.user.as_str()).await?;
         tenant.put(format!("/{}/a", account.schema), "1", None).await?;
+        Ok(())
     }
-    Ok(())
-}
 
-/// A new operator finishes with `verb`, and nothing is missing or left.
-async fn finish(etcd: &Etcd, account: &Account, verb: Verb) -> Result<()> {
-    let (store, mut root) = (operator(etcd)?, etcd.root().await?);
-    match verb {
-        Verb::Ensure => {
-            store.ensure(account).await?;
-            root.delete(format!("/{}/a", account.schema), None).await?;
-            assert_complete(&mut root, account).await
-        }
-        Verb::Remove => {
-            store.remove(account).await?;
-            assert_gone(&mut root, account).await
-        }
+    async fn assert_complete(&self, account: &Account) -> Result<()> {
+        let mut root = self.0.root().await?;
+        root.delete(format!("/{}/a", account.schema), None).await?;
+        assert_complete(&mut root, account).await
+    }
+
+    async fn assert_gone(&self, account: &Account) -> Result<()> {
+        assert_gone(&mut self.0.root().await?, account).await
     }
 }
 
 #[tokio::test]
 async fn it_may_die_between_every_two_statements() -> Result<()> {
-    let etcd = Etcd::start().await?;
-    let account = account("between", "between-user");
-    for begun in [Verb::Ensure, Verb::Remove] {
-        for finished in [Verb::Ensure, Verb::Remove] {
-            for statements in 0.. {
-                assert!(statements < ENOUGH, "no end");
-                prepare(&etcd, &account, begun).await?;
-                let more = die_after(&etcd, &account, begun, statements).await?;
-                finish(&etcd, &account, finished).await?;
-                if !more {
-                    assert_eq!(statements, if begun == Verb::Ensure { 6 } else { 5 }, "{begun:?}");
-                    break;
-                }
-            }
-        }
-    }
-    finish(&etcd, &account, Verb::Remove).await
-}
-
-/// Cuts the connection at every message of `begun` in turn; returns how many there are.
-///
-/// If a standing connection can be made anew, `begun` must do its work all the same; else it says that nothing is
-/// reached. Then a new operator, over a connection of its own, finishes the work or undoes it.
-async fn sweep(begun: Verb, moment: Moment, aftermath: Aftermath) -> Result<usize> {
-    let etcd = Etcd::start().await?;
-    let account = account("cut", "cut-user");
-    for messages in 0.. {
-        assert!(messages < ENOUGH, "no end");
-        prepare(&etcd, &account, begun).await?;
-        let proxy = Proxy::start(etcd.endpoint()).await?;
-        let store = Store::etcd(Settings { endpoints: vec![proxy.endpoint().clone()], ..etcd.settings() })?;
-        if aftermath == Aftermath::Alive {
-            // A connection that cannot even be made is told at once: only one that stands is replaced silently.
-            store.check().await?;
-        }
-        proxy.set(Mode::CutAfter { messages, moment, aftermath });
-        let outcome = match begun {
-            Verb::Ensure => store.ensure(&account).await.map(drop),
-            Verb::Remove => store.remove(&account).await,
-        };
-        match outcome {
-            Err(error) if aftermath == Aftermath::Dead => {
-                assert_eq!(error.reason(), "Unreachable", "{error}");
-            }
-            outcome => outcome?,
-        }
-        let finished = if messages % 2 == 0 { begun } else { begun.opposite() };
-        finish(&etcd, &account, finished).await?;
-        if proxy.is_uncut() {
-            return Ok(messages);
-        }
-    }
-    unreachable!("the loop has no other end")
+    assert_eq!(between_statements::<Server>().await?, (6, 5));
+    Ok(())
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_before_every_message_of_ensure() -> Result<()> {
-    let messages = sweep(Verb::Ensure, Moment::Before, Aftermath::Dead).await?;
+    let messages = sweep::<Server>(Verb::Ensure, Moment::Before, Aftermath::Dead).await?;
     assert!(messages > 10, "{messages} messages for five statements");
     Ok(())
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_after_every_message_of_ensure() -> Result<()> {
-    sweep(Verb::Ensure, Moment::After, Aftermath::Dead).await.map(drop)
+    sweep::<Server>(Verb::Ensure, Moment::After, Aftermath::Dead).await.map(drop)
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_before_every_message_of_remove() -> Result<()> {
-    sweep(Verb::Remove, Moment::Before, Aftermath::Dead).await.map(drop)
+    sweep::<Server>(Verb::Remove, Moment::Before, Aftermath::Dead).await.map(drop)
 }
 
 #[tokio::test]
 async fn its_connection_may_be_cut_after_every_message_of_remove() -> Result<()> {
-    sweep(Verb::Remove, Moment::After, Aftermath::Dead).await.map(drop)
+    sweep::<Server>(Verb::Remove, Moment::After, Aftermath::Dead).await.map(drop)
 }
 
 #[tokio::test]
 async fn ensure_survives_the_loss_of_any_answer() -> Result<()> {
-    sweep(Verb::Ensure, Moment::After, Aftermath::Alive).await.map(drop)
+    sweep::<Server>(Verb::Ensure, Moment::After, Aftermath::Alive).await.map(drop)
 }
 
 #[tokio::test]
 async fn remove_survives_the_loss_of_any_answer() -> Result<()> {
-    sweep(Verb::Remove, Moment::After, Aftermath::Alive).await.map(drop)
+    sweep::<Server>(Verb::Remove, Moment::After, Aftermath::Alive).await.map(drop)
 }
