@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use kamaji_api::{labels, tenant, v1alpha1::TenantControlPlane};
 use kamaji_operator::{Options, Settings, manage};
+use kamaji_resources::kine;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -91,6 +92,7 @@ pub fn options() -> Options {
     Options {
         settings: Settings {
             tenant: tenant::Settings { default_data_store: None },
+            kine_image: kine::DEFAULT_IMAGE.to_owned(),
             renew_before: jiff::SignedDuration::from_hours(24),
             pass_timeout: Duration::from_secs(30),
             resync: Duration::from_hours(10),

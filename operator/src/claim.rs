@@ -1,9 +1,10 @@
 //! A tenant's claim on its place in a datastore: written down before anything is made there.
 
 use kamaji_api::labels;
-use kamaji_datastore::account::{Account, Credential, Owner, Schema, Seal, Standing, User};
+use kamaji_api::v1alpha1::Driver;
+use kamaji_datastore::account::{Account, Credential, Owner, Password, Schema, Seal, Standing, User};
 use kamaji_resources::status::{self, Facts};
-use kamaji_resources::{Claim, Memory};
+use kamaji_resources::{Claim, Memory, StorageCredentials};
 
 use crate::converge::Pass;
 use crate::error::Error;
@@ -43,4 +44,18 @@ pub(crate) fn account(
         seal: Seal::Open,
         credential: Credential::Certificate,
     })
+}
+
+/// How the tenant proves to its datastore who it is.
+pub(crate) fn credential(
+    driver: Driver,
+    credentials: &StorageCredentials,
+) -> Result<Credential, kamaji_datastore::error::Error> {
+    match driver {
+        Driver::Etcd | Driver::Nats => Ok(Credential::Certificate),
+        Driver::MySql | Driver::PostgreSql => {
+            let password = credentials.password().unwrap_or_default().to_owned();
+            Password::parse(password).map(Credential::Password)
+        }
+    }
 }

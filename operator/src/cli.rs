@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use kamaji_resources::kine;
 
 use crate::join_command::TimeToLive;
 
@@ -75,6 +76,9 @@ pub struct ManagerArgs {
     /// DataStore of tenant control planes that name none.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub datastore: String,
+    /// Image of kine, which serves tenants on PostgreSQL, MySQL and NATS; a tenant that runs takes a new one with its next rollout.
+    #[arg(long, default_value = kine::DEFAULT_IMAGE, value_parser = image)]
+    pub kine_image: String,
     /// How many tenant control planes are worked on at the same time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent_tcp_reconciles: u16,
@@ -111,9 +115,6 @@ pub struct AcceptedArgs {
     /// Nothing is written to disk.
     #[arg(long)]
     pub tmp_directory: Option<PathBuf>,
-    /// kine is not run by this version.
-    #[arg(long)]
-    pub kine_image: Option<String>,
     /// Data is not migrated by this version.
     #[arg(long)]
     pub migrate_image: Option<String>,
@@ -146,7 +147,6 @@ impl AcceptedArgs {
         let Self {
             pprof_bind_address,
             tmp_directory,
-            kine_image,
             migrate_image,
             webhook_service_name,
             webhook_ca_path,
@@ -159,7 +159,6 @@ impl AcceptedArgs {
         [
             (pprof_bind_address.is_some(), "--pprof-bind-address"),
             (tmp_directory.is_some(), "--tmp-directory"),
-            (kine_image.is_some(), "--kine-image"),
             (migrate_image.is_some(), "--migrate-image"),
             (webhook_service_name.is_some(), "--webhook-service-name"),
             (webhook_ca_path.is_some(), "--webhook-ca-path"),
@@ -248,6 +247,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     if read.is_zero() { Err("must be more than 0".into()) } else { Ok(read) }
 }
 
+/// What a Pod could never pull is refused before it reaches one.
+fn image(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "./:@-_".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an image such as registry.example.com/kine:v1".into())
+    }
+}
+
 fn renewal_window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;
     if window < Duration::from_hours(24) { Err("must be at least 24h".into()) } else { Ok(window) }
@@ -295,6 +304,16 @@ mod tests {
         assert_eq!(args.datastore, "default");
         assert_eq!(args.accepted.given(), ["--tmp-directory", "--disable-telemetry", "--zap-devel"]);
         assert!(!manager(&["--leader-elect=false"]).unwrap().leader_elect);
+    }
+
+    #[test]
+    fn the_image_of_kine_is_upstreams_unless_set() {
+        assert_eq!(manager(&[]).unwrap().kine_image, kine::DEFAULT_IMAGE);
+        let own = "registry.example.com:5000/kine@sha256:0123";
+        assert_eq!(manager(&[&format!("--kine-image={own}")]).unwrap().kine_image, own);
+        for bad in ["", " ", "a b", "-x"] {
+            assert!(manager(&[&format!("--kine-image={bad}")]).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

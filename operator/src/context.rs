@@ -27,6 +27,8 @@ pub const FIELD_MANAGER: &str = "kamaji";
 pub struct Settings {
     /// What it contributes to every tenant.
     pub tenant: tenant::Settings,
+    /// The image of kine that tenants are to have.
+    pub kine_image: String,
     /// How long before its end a certificate is renewed.
     pub renew_before: jiff::SignedDuration,
     /// Longest time of a pass.

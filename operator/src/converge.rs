@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use kamaji_api::v1alpha1::TenantControlPlane;
-use kamaji_api::{Child, Tenant};
+use kamaji_api::{Child, Tenant, labels};
 use kamaji_apply::ObjectId;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::deployment::{self, Inputs};
@@ -18,18 +18,20 @@ use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::Facts;
 use kamaji_resources::{
     Anchors, Claim, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, checksum,
-    kubeadm_config, service,
+    kine, kubeadm_config, service,
 };
 
 use self::findings::{certificates_finding, note_checksums, noted, rollout_finding};
 use kamaji_datastore::account::Account;
+use kube::ResourceExt;
 
-use crate::claim::{account, standing};
+use crate::claim::{account, credential, standing};
 use crate::clock;
 use crate::context::Context;
 use crate::error::Error;
 use crate::place::{Inheritance, Reach};
-use crate::stores::{Examined, OpenStore};
+use crate::stores::{Admission, Examined, OpenStore};
+use crate::tenants::Place;
 use crate::world::World;
 
 /// How a pass ended, unless it failed.
@@ -114,12 +116,11 @@ impl<'a> Pass<'a> {
             schema: with.claim.schema.clone(),
             user: with.claim.user.clone(),
         };
-        let render = |source| Error::Render { stage: "credentials", source };
         let credentials = Credentials::renew(self.tenant, with.endpoint, with.anchors, with.held, self.clock)
             .map_err(render)?;
-        let storage_credentials =
-            StorageCredentials::renew(self.tenant, &storage, &with.open.issuer, with.held, self.clock)
-                .map_err(render)?;
+        let storage_credentials = self
+            .storage_credentials(with, &storage)
+            .map_err(|source| noted(facts, Concern::DataStoreReachable, render(source)))?;
         self.report_reissues(&credentials, &storage_credentials).await;
 
         let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
@@ -147,7 +148,7 @@ impl<'a> Pass<'a> {
             storage: &storage,
             storage_credentials: &storage_credentials,
         };
-        let desired = deployment::build(&inputs);
+        let desired = deployment::build_with(&inputs, &self.kine());
         let placed = self.timed(
             "deployment",
             self.cx.place_or_replace(self.reach("deployment"), &self.cx.caches.deployments, &desired),
@@ -160,6 +161,30 @@ impl<'a> Pass<'a> {
         let until = credentials.deadline.min(storage_credentials.deadline);
         self.look_inside(&inputs, with.anchors, &rollout, facts);
         Ok(Outcome::Settled { until })
+    }
+
+    /// What the tenant shows to its datastore.
+    fn storage_credentials(
+        &self,
+        with: &Equipment<'_>,
+        storage: &Storage,
+    ) -> Result<StorageCredentials, kamaji_resources::Error> {
+        match &with.open.admission {
+            Admission::Signed(issuer) => {
+                StorageCredentials::renew(self.tenant, storage, issuer, with.held, self.clock)
+            }
+            Admission::Kine(access) => StorageCredentials::for_kine(self.tenant, storage, access, with.held),
+        }
+    }
+
+    /// Which image of kine the tenant's Pods are to have, if they have one.
+    fn kine(&self) -> kine::Choice<'_> {
+        let at_once = self.tcp.annotations().get(labels::UPDATE_KINE).is_some_and(|value| value == "true");
+        kine::Choice {
+            image: &self.cx.settings.kine_image,
+            running: self.world.deployment.as_deref(),
+            when: if at_once { kine::When::Now } else { kine::When::WithNextRollout },
+        }
     }
 
     /// What is known of the DataStore; `None` when it has not been examined yet.
@@ -222,17 +247,19 @@ impl<'a> Pass<'a> {
         Ok(desired.data.as_ref().map(checksum::of_texts).unwrap_or_default())
     }
 
-    /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim or seal.
+    /// The tenant's place in the datastore is there. It is looked at once per start of the operator and change of claim,
+    /// credentials or seal.
     ///
-    /// A place that is new or was mended is proved: the tenant's own certificate must fail on what is not the tenant's.
+    /// A place that is new or was mended is proved: what the tenant shows must fail on what is not the tenant's.
     async fn store(
         &self,
         open: &Arc<OpenStore>,
         claim: &Claim,
         credentials: &StorageCredentials,
     ) -> Result<(), Error> {
+        let place = Place { open: Arc::downgrade(open), credentials: credentials.config_checksum() };
         let seal = self.seal();
-        if self.cx.tenants.is_stored(&self.tenant.id, open, &seal) {
+        if self.cx.tenants.is_stored(&self.tenant.id, &place, &seal) {
             return Ok(());
         }
         let failed = |source| Error::DataStore {
@@ -241,13 +268,14 @@ impl<'a> Pass<'a> {
             source: Box::new(source),
         };
         let account = account(&self.tenant.id.uid, claim, standing(&self.memory)).map_err(failed)?;
-        let account = Account { seal: seal.clone(), ..account };
+        let credential = credential(claim.driver, credentials).map_err(failed)?;
+        let account = Account { seal: seal.clone(), credential, ..account };
         let ensured = open.store.ensure(&account).await.map_err(failed)?;
         if ensured.changed() || !self.memory.storage_is_set_up {
             let (certificate, key) = credentials.client_pem();
             open.store.prove_confined(&account, certificate, key).await.map_err(failed)?;
         }
-        self.cx.tenants.stored(&self.tenant.id, open, seal);
+        self.cx.tenants.stored(&self.tenant.id, place, seal);
         Ok(())
     }
 
@@ -289,6 +317,10 @@ struct Equipment<'a> {
     endpoint: &'a Endpoint,
     anchors: &'a Anchors,
     held: &'a HeldSecrets,
+}
+
+fn render(source: kamaji_resources::Error) -> Error {
+    Error::Render { stage: "credentials", source }
 }
 
 /// What the object is called in logs.

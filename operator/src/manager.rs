@@ -67,6 +67,7 @@ impl From<&ManagerArgs> for Options {
                 tenant: tenant::Settings {
                     default_data_store: Some(args.datastore.clone()).filter(|name| !name.is_empty()),
                 },
+                kine_image: args.kine_image.clone(),
                 renew_before: args
                     .certificate_expiration_deadline
                     .try_into()

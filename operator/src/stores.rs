@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::store::Store;
 use kamaji_pki::Authority;
+use kamaji_resources::storage::Access;
 
 /// For how long an examination need not be repeated, although tenants come and go.
 const MOMENT: Duration = Duration::from_secs(10);
@@ -19,10 +20,30 @@ pub(crate) struct OpenStore {
     pub(crate) driver: Driver,
     /// Addresses, as the DataStore names them.
     pub(crate) endpoints: Vec<String>,
-    /// The authority that signs the tenants' client certificates.
-    pub(crate) issuer: Authority,
+    /// What tenants are let in with.
+    pub(crate) admission: Admission,
     /// What it was opened with; another value means another connection.
     pub(crate) settings: kamaji_datastore::config::Settings,
+}
+
+/// What the tenants of a datastore are let in with.
+pub(crate) enum Admission {
+    /// A certificate of their own, which this authority signs: etcd.
+    Signed(Authority),
+    /// A password of their own, and this: every store that is reached through kine.
+    Kine(Access),
+}
+
+impl PartialEq for Admission {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Signed(one), Self::Signed(other)) => {
+                one.certificate() == other.certificate() && one.key().pem() == other.key().pem()
+            }
+            (Self::Kine(one), Self::Kine(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// What is known of a datastore.

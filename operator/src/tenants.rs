@@ -18,9 +18,17 @@ pub(crate) struct Tenants(Mutex<HashMap<String, Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// The connection over which its place in the datastore was last seen to be right, and how it was sealed then.
-    stored: (Weak<OpenStore>, Seal),
+    /// Its place in the datastore as it was last seen to be right, and how it was sealed then.
+    stored: Option<(Place, Seal)>,
     session: Option<Running>,
+}
+
+/// Where a tenant's data is, and as whom it is reached there.
+pub(crate) struct Place {
+    /// The connection over which it is looked at.
+    pub(crate) open: Weak<OpenStore>,
+    /// The checksum of the credentials that open it.
+    pub(crate) credentials: String,
 }
 
 /// A session that goes on. It ends when this is dropped.
@@ -35,16 +43,18 @@ struct Running {
 
 impl Tenants {
     /// True when the tenant's place was seen to be right over this very connection.
-    pub(crate) fn is_stored(&self, tenant: &TenantId, open: &Arc<OpenStore>, seal: &Seal) -> bool {
-        let is_same = |(last, sealed): &(Weak<OpenStore>, Seal)| {
-            last.ptr_eq(&Arc::downgrade(open)) && (sealed == seal || matches!(seal, Seal::AsFound(_)))
+    pub(crate) fn is_stored(&self, tenant: &TenantId, place: &Place, seal: &Seal) -> bool {
+        let is_same = |(last, sealed): &(Place, Seal)| {
+            last.open.ptr_eq(&place.open)
+                && last.credentials == place.credentials
+                && (sealed == seal || matches!(seal, Seal::AsFound(_)))
         };
-        self.lock().get(&tenant.uid).is_some_and(|known| is_same(&known.stored))
+        self.lock().get(&tenant.uid).and_then(|known| known.stored.as_ref()).is_some_and(is_same)
     }
 
     /// Notes that the tenant's place is right.
-    pub(crate) fn stored(&self, tenant: &TenantId, open: &Arc<OpenStore>, seal: Seal) {
-        self.lock().entry(tenant.uid.clone()).or_default().stored = (Arc::downgrade(open), seal);
+    pub(crate) fn stored(&self, tenant: &TenantId, place: Place, seal: Seal) {
+        self.lock().entry(tenant.uid.clone()).or_default().stored = Some((place, seal));
     }
 
     /// What the tenant's session saw last, whatever it was keeping then.

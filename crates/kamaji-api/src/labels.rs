@@ -31,6 +31,8 @@ pub const PAUSED: &str = "kamaji.clastix.io/paused";
 pub const USE_EXISTING_CA: &str = "kamaji.clastix.io/use-existing-ca";
 /// On a TenantControlPlane that is being deleted: its UID lets the deletion end although the data could not be removed.
 pub const ABANDON_DATASTORE: &str = "kamaji.clastix.io/abandon-datastore";
+/// On a TenantControlPlane: `true` lets it take a new image of kine at once, and not only with its next rollout.
+pub const UPDATE_KINE: &str = "kamaji.clastix.io/update-kine";
 /// On a TenantControlPlane: which key of the administrator's kubeconfig Secret the operator itself uses.
 pub const KUBECONFIG_SECRET_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
 /// On the Pods: checksum of the credentials for the datastore.

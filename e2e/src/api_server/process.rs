@@ -43,11 +43,23 @@ impl Process {
         folder: &Path,
         arguments: &[String],
     ) -> Result<Self> {
+        Self::start_with(name, program, folder, arguments, &[])
+    }
+
+    /// The same, with these variables besides those of the test.
+    pub(crate) fn start_with(
+        name: &'static str,
+        program: &Path,
+        folder: &Path,
+        arguments: &[String],
+        variables: &[(String, String)],
+    ) -> Result<Self> {
         let mut warden = Command::new("sh")
             .args(["-c", WARDEN, "sh"])
             .arg(folder)
             .arg(program)
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C ends us; the warden notices that by itself and must live to clean up.

@@ -1,4 +1,4 @@
-//! Plays the kubelet for one container of a tenant: the real program, with exactly the rendered arguments.
+//! Plays the kubelet for the containers of a tenant that serve: the real programs, with exactly the rendered arguments.
 
 use std::{
     fs,
@@ -9,8 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Container, PodSpec, Secret, Service, Volume},
+    core::v1::{ConfigMap, Container, KeyToPath, PodSpec, Secret, Service, Volume},
 };
+use kamaji_resources::kine;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -25,6 +26,7 @@ use crate::api_server::{self, process::Process};
 #[derive(Debug)]
 pub struct TenantApiServer {
     process: Process,
+    kine: Option<Process>,
     folder: PathBuf,
     address: SocketAddr,
 }
@@ -38,6 +40,11 @@ impl TenantApiServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What its kine has said last, if it has one.
+    pub fn words_of_kine(&self) -> String {
+        self.kine.as_ref().map(Process::last_words).unwrap_or_default()
     }
 
     /// The process id, for tests that stop and continue it.
@@ -101,15 +108,14 @@ pub async fn cluster_ip(lane: &Lane, tenant: &str) -> Result<IpAddr> {
 pub async fn run_api_server_at(lane: &Lane, tenant: &str, address: IpAddr) -> Result<TenantApiServer> {
     let deployment = lane.objects::<Deployment>().get(tenant).await?;
     let pod = deployment.spec.template.spec.context("the Deployment has a Pod")?;
-    let container = pod.containers.iter().find(|container| container.name == "kube-apiserver");
-    let container = container.context("the Pod has an API server")?;
     let folder = api_server::fresh_folder("tenant-api-server")?;
     write_volumes(&folder, &pod, &lane.objects()).await?;
+    make_scratch(&folder, &pod)?;
+    let kine = run_kine(lane, &pod, &folder, address).await?;
+    let container = container(&pod, "kube-apiserver").context("the Pod has an API server")?;
     let mounted = Mounted::of(container, &folder);
     write_config_maps(&mounted, &pod, &lane.objects()).await?;
-    make_scratch(&folder, &pod)?;
-    let mut arguments: Vec<String> =
-        container.args.iter().flatten().map(|argument| mounted.rewritten(argument)).collect();
+    let mut arguments = mounted.arguments(container);
     arguments.push(format!("--bind-address={address}"));
     // An advertised address must not be a loopback one; nothing here uses it.
     arguments.push("--endpoint-reconciler-type=none".to_owned());
@@ -119,7 +125,38 @@ pub async fn run_api_server_at(lane: &Lane, tenant: &str, address: IpAddr) -> Re
     let port = port(&arguments).context("the API server has a port")?;
     let program = api_server::program(Program::KubeApiserver(Release::V1_34))?;
     let process = Process::start("kube-apiserver", &program, &folder, &arguments)?;
-    Ok(TenantApiServer { process, folder, address: SocketAddr::new(address, port) })
+    Ok(TenantApiServer { process, kine, folder, address: SocketAddr::new(address, port) })
+}
+
+/// Starts what stands between the API server and its store, if anything does.
+async fn run_kine(lane: &Lane, pod: &PodSpec, folder: &Path, address: IpAddr) -> Result<Option<Process>> {
+    let Some(container) = container(pod, kine::NAME) else { return Ok(None) };
+    let variables = variables(container, &lane.objects()).await?;
+    let arguments = Mounted::of(container, folder).arguments(container);
+    // Only this tenant has this address.
+    let arguments: Vec<String> =
+        arguments.iter().map(|argument| argument.replace("=:", &format!("={address}:"))).collect();
+    let own = folder.join("kine");
+    fs::create_dir_all(&own)?;
+    let program = api_server::program(Program::Kine)?;
+    Process::start_with("kine", &program, &own, &arguments, &variables).map(Some)
+}
+
+fn container<'a>(pod: &'a PodSpec, name: &str) -> Option<&'a Container> {
+    pod.containers.iter().find(|container| container.name == name)
+}
+
+/// The container's variables, all of which come from Secrets.
+async fn variables(container: &Container, secrets: &Api<Secret>) -> Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for variable in container.env.iter().flatten() {
+        let source = variable.value_from.as_ref().and_then(|source| source.secret_key_ref.as_ref());
+        let source = source.with_context(|| format!("{} comes from a Secret", variable.name))?;
+        let data = secrets.get(&source.name).await?.data.unwrap_or_default();
+        let value = data.get(&source.key).with_context(|| format!("the Secret has {}", source.key))?;
+        variables.push((variable.name.clone(), String::from_utf8(value.0.clone())?));
+    }
+    Ok(variables)
 }
 
 fn port(arguments: &[String]) -> Option<u16> {
@@ -174,16 +211,17 @@ fn make_scratch(folder: &Path, pod: &PodSpec) -> Result<()> {
 
 type Items = Vec<(String, String)>;
 
-/// The Secrets of a projected volume, and which key goes to which file.
+/// The Secrets of a volume, and which key goes to which file.
 fn sources(volume: &Volume) -> Vec<(String, Items)> {
+    let of = |items: Option<&Vec<KeyToPath>>| {
+        items.into_iter().flatten().map(|item| (item.key.clone(), item.path.clone())).collect()
+    };
+    let alone = volume.secret.iter().map(|secret| (secret.secret_name.clone(), of(secret.items.as_ref())));
     let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    projected
+    let projected = projected
         .filter_map(|source| source.secret.as_ref())
-        .map(|secret| {
-            let items = secret.items.iter().flatten().map(|item| (item.key.clone(), item.path.clone()));
-            (secret.name.clone(), items.collect())
-        })
-        .collect()
+        .map(|secret| (secret.name.clone(), of(secret.items.as_ref())));
+    alone.filter_map(|(name, items)| Some((name?, items))).chain(projected).collect()
 }
 
 /// Where the container's mounts are on this machine.
@@ -201,6 +239,11 @@ impl Mounted {
             .map(|mount| (mount.mount_path.clone(), folder.join(&mount.name)))
             .collect();
         Self { folder: folder.to_owned(), mounts }
+    }
+
+    /// What the container is started with.
+    fn arguments(&self, container: &Container) -> Vec<String> {
+        container.args.iter().flatten().map(|argument| self.rewritten(argument)).collect()
     }
 
     /// The text, with our folders in place of those that the container mounts.

@@ -37,7 +37,7 @@ use crate::{api_server::ApiServer, cut::Wire, etcd::Etcd};
 /// Name under which the harness writes.
 const HARNESS: &str = "harness";
 /// Name of the Secret that the DataStore of a lane reads.
-pub const CREDENTIALS: &str = "etcd-credentials";
+pub const CREDENTIALS: &str = "datastore-credentials";
 
 /// A namespace, a DataStore on the shared etcd, and clients to both.
 #[derive(Clone)]
@@ -91,8 +91,24 @@ impl Lane {
         credentials(self.etcd, "root")
     }
 
-    /// The DataStore and its Secret say this from now on.
+    /// The DataStore is an etcd, and it and its Secret say this from now on.
     pub async fn put_data_store(&self, credentials: &Value, endpoint: &str) -> Result<()> {
+        let reference = |key: &str| self.reference(key);
+        let spec = json!({ "driver": "etcd", "endpoints": [endpoint], "tlsConfig": {
+            "certificateAuthority": { "certificate": reference("ca.crt"), "privateKey": reference("ca.key") },
+            "clientCertificate": { "certificate": reference("tls.crt"), "privateKey": reference("tls.key") },
+        } });
+        self.put_credentials(credentials).await?;
+        self.put_spec(&spec).await
+    }
+
+    /// A field of a DataStore that leads to this key of the lane's Secret.
+    pub fn reference(&self, key: &str) -> Value {
+        json!({ "secretReference": { "name": CREDENTIALS, "namespace": self.namespace, "keyPath": key } })
+    }
+
+    /// The Secret that the DataStore names says this from now on.
+    pub async fn put_credentials(&self, credentials: &Value) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": CREDENTIALS, "namespace": self.namespace },
@@ -102,14 +118,15 @@ impl Lane {
         let secrets = self.objects::<Secret>();
         secrets.delete(CREDENTIALS, &DeleteParams::default()).await.map(drop).or_else(absent)?;
         secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-        let reference = |key: &str| json!({ "secretReference": { "name": CREDENTIALS, "namespace": self.namespace, "keyPath": key } });
+        Ok(())
+    }
+
+    /// The DataStore says this from now on.
+    pub async fn put_spec(&self, spec: &Value) -> Result<()> {
         let data_store = json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "DataStore",
             "metadata": { "name": self.data_store },
-            "spec": { "driver": "etcd", "endpoints": [endpoint], "tlsConfig": {
-                "certificateAuthority": { "certificate": reference("ca.crt"), "privateKey": reference("ca.key") },
-                "clientCertificate": { "certificate": reference("tls.crt"), "privateKey": reference("tls.key") },
-            } },
+            "spec": spec,
         });
         let params = PatchParams::apply(HARNESS).force();
         self.data_stores().patch(&self.data_store, &params, &Patch::Apply(&data_store)).await?;

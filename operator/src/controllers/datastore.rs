@@ -1,14 +1,13 @@
 //! Examines datastores: reached, authenticated, and allowed what tenants need.
 
+mod material;
+mod opening;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::labels;
-use kamaji_api::v1alpha1::{ContentRef, DataStore, DataStoreStatus, Driver};
-use kamaji_datastore::config::{Endpoint, Settings, Tls};
-use kamaji_datastore::store::Store;
-use kamaji_pki::Authority;
+use kamaji_api::v1alpha1::{DataStore, DataStoreStatus};
 use kamaji_resources::conditions::{Finding, READY, merged};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -100,7 +99,7 @@ fn differ(before: &Examined, after: &Examined) -> bool {
 }
 
 async fn examine(data_store: &DataStore, last: Option<&Arc<OpenStore>>, cx: &Context) -> Examined {
-    let open = match open(data_store, last, cx).await {
+    let open = match opening::open(data_store, last, cx).await {
         Ok(open) => open,
         Err((reason, message)) => return Examined::Unusable { reason, message, last: last.cloned() },
     };
@@ -113,69 +112,6 @@ async fn examine(data_store: &DataStore, last: Option<&Arc<OpenStore>>, cx: &Con
             Examined::Unusable { reason: error.reason(), message: chain(&error), last: last.cloned() }
         }
     }
-}
-
-type Problem = (&'static str, String);
-
-/// The connection that the DataStore describes now; the last one if that is the same.
-async fn open(
-    data_store: &DataStore,
-    last: Option<&Arc<OpenStore>>,
-    cx: &Context,
-) -> Result<Arc<OpenStore>, Problem> {
-    const INVALID: &str = "TLSConfigurationValidationFailed";
-    let spec = &data_store.spec;
-    if spec.driver != Driver::Etcd {
-        let message = format!("this version cannot drive {} yet: use etcd", spec.driver.as_str());
-        return Err(("DriverUnsupported", message));
-    }
-    let missing = |field: &str| (INVALID, format!("spec.tlsConfig.{field} is missing: etcd needs it"));
-    let tls = spec.tls_config.as_ref().ok_or_else(|| missing("certificateAuthority"))?;
-    let client = tls.client_certificate.as_ref().ok_or_else(|| missing("clientCertificate"))?;
-    let ca_key = tls.certificate_authority.private_key.as_ref();
-    let ca_key = ca_key.ok_or_else(|| missing("certificateAuthority.privateKey"))?;
-    let read = |field, content| content_of(field, content, cx);
-    let (ca, ca_key, certificate, key) = tokio::try_join!(
-        read("certificateAuthority.certificate", &tls.certificate_authority.certificate),
-        read("certificateAuthority.privateKey", ca_key),
-        read("clientCertificate.certificate", &client.certificate),
-        read("clientCertificate.privateKey", &client.private_key),
-    )?;
-    let issuer = Authority::from_pem(&ca, &ca_key)
-        .map_err(|error| (INVALID, format!("spec.tlsConfig.certificateAuthority: {}", chain(&error))))?;
-    let endpoints = spec.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>();
-    let settings = Settings {
-        endpoints: endpoints
-            .map_err(|error| ("InvalidSettings", format!("spec.endpoints: {}", chain(&error))))?,
-        tls: Some(Tls { ca_pem: ca, client: Some((certificate, key.into())) }),
-        ..Settings::default()
-    };
-    if let Some(last) =
-        last.filter(|last| last.settings == settings && last.issuer.key().pem().as_bytes() == ca_key)
-    {
-        return Ok(Arc::clone(last));
-    }
-    let store = Store::etcd(settings.clone()).map_err(|error| (error.reason(), chain(&error)))?;
-    let endpoints = spec.endpoints.clone();
-    Ok(Arc::new(OpenStore { store, driver: spec.driver, endpoints, issuer, settings }))
-}
-
-/// The bytes that a reference leads to.
-async fn content_of(field: &str, content: &ContentRef, cx: &Context) -> Result<Vec<u8>, Problem> {
-    const INVALID: &str = "TLSConfigurationValidationFailed";
-    if let Some(inline) = &content.content {
-        return Ok(inline.0.clone());
-    }
-    let wrong = |what: String| (INVALID, format!("spec.tlsConfig.{field}: {what}"));
-    let reference = content.secret_reference.as_ref();
-    let reference = reference.ok_or_else(|| wrong("has neither content nor secretReference".into()))?;
-    let place = format!("Secret {}/{}", reference.namespace, reference.name);
-    let read = cx.cluster.get_opt::<Secret>(Some(&reference.namespace), &reference.name).await;
-    let secret = read
-        .map_err(|error| wrong(chain(&error)))?
-        .ok_or_else(|| wrong(format!("{place} does not exist: create it, or name another")))?;
-    let value = secret.data.and_then(|mut data| data.remove(&reference.key_path));
-    value.map(|bytes| bytes.0).ok_or_else(|| wrong(format!("{place} has no key {}", reference.key_path)))
 }
 
 async fn end(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
