@@ -147,6 +147,7 @@ impl<'a> Pass<'a> {
             credentials: &credentials,
             storage: &storage,
             storage_credentials: &storage_credentials,
+            overrides: &[],
         };
         let desired = deployment::build_with(&inputs, &self.kine());
         let placed = self.timed(

@@ -33,6 +33,8 @@ pub const USE_EXISTING_CA: &str = "kamaji.clastix.io/use-existing-ca";
 pub const ABANDON_DATASTORE: &str = "kamaji.clastix.io/abandon-datastore";
 /// On a TenantControlPlane: `true` lets it take a new image of kine at once, and not only with its next rollout.
 pub const UPDATE_KINE: &str = "kamaji.clastix.io/update-kine";
+/// On a TenantControlPlane: the name of a DataStore that keeps none of its kinds any more lets what lies there be deleted.
+pub const DISCARD_OVERRIDE: &str = "kamaji.clastix.io/discard-override-data";
 /// On a TenantControlPlane: which key of the administrator's kubeconfig Secret the operator itself uses.
 pub const KUBECONFIG_SECRET_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
 /// On the Pods: checksum of the credentials for the datastore.

@@ -8,7 +8,10 @@ mod exposure;
 pub mod fixtures;
 mod images;
 mod network;
+mod overrides;
 mod version;
+
+use std::collections::BTreeMap;
 
 use kube::{Resource, ResourceExt};
 
@@ -86,6 +89,8 @@ pub struct Tenant {
     pub images: Images,
     /// Name of the DataStore.
     pub data_store: String,
+    /// Names of the stores in which single kinds are kept instead, by `group/resource`.
+    pub overrides: BTreeMap<String, String>,
     /// Name of the database, prefix or bucket that the user chose.
     pub schema: Option<String>,
     /// Name of the datastore's user that the user chose.
@@ -117,6 +122,7 @@ impl Tenant {
         let replicas = complaints
             .take("spec.controlPlane.deployment.replicas", replicas(&spec.control_plane.deployment));
         let data_store = complaints.take("spec.dataStore", data_store(tcp, settings));
+        let overrides = overrides::resolve(&spec.data_store_overrides, &mut complaints);
         let (Some(version), Some(network), Some(replicas), Some(data_store), true) =
             (version, network, replicas, data_store, complaints.is_empty())
         else {
@@ -133,6 +139,7 @@ impl Tenant {
             images: Images::resolve(&spec.control_plane.deployment.registry_settings, &version),
             version,
             data_store,
+            overrides,
             schema: spec.data_store_schema.clone().filter(|name| !name.is_empty()),
             user: spec.data_store_username.clone().filter(|name| !name.is_empty()),
             writes: spec.write_permissions.clone(),

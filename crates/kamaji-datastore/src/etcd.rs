@@ -13,6 +13,7 @@ mod observe;
 mod plan;
 mod refusal;
 mod rights;
+mod sameness;
 mod statement;
 
 use std::fmt;
@@ -108,6 +109,10 @@ impl Etcd {
         let role = observed.role.is_some().then(|| Leftover::Role(account.schema.clone()));
         let keys = (count > 0).then(|| Leftover::Keys { schema: account.schema.clone(), count: Some(count) });
         Ok(Residue { left: user.into_iter().chain(role).chain(keys).chain(marks).collect() })
+    }
+
+    pub(crate) async fn is_same_as(&self, other: &Self) -> Result<bool, Error> {
+        sameness::is_same(&self.connection, &other.connection).await
     }
 
     /// etcd counts keys, and tells the size of none of them.

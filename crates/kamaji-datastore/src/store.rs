@@ -259,6 +259,18 @@ impl Store {
         each!(self, store => store.used_bytes(account).await)
     }
 
+    /// Whether this is the same datastore as the `other`, however either is reached. Never of two drivers.
+    ///
+    /// Only etcd is compared: in it alone a tenant has places in several stores under the same names.
+    #[cfg(feature = "etcd")]
+    pub async fn is_same_as(&self, other: &Self) -> Result<bool, Error> {
+        match (self, other) {
+            (Self::Etcd(one), Self::Etcd(other)) => one.is_same_as(other).await,
+            #[allow(unreachable_patterns, reason = "etcd may be the only driver that is compiled in")]
+            _ => Ok(false),
+        }
+    }
+
     /// What [`ensure`](Self::ensure) may have made, without asking the datastore: for the message when one that is
     /// gone for good is given up.
     pub fn footprint(&self, account: &Account) -> Residue {

@@ -21,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kamaji_api::{Child, Tenant, labels};
 
 use crate::kine::{Choice, NAME, TEMPLATE, image, serves, set_image, template_checksum};
+use crate::overrides::Override;
 use crate::storage::{Storage, StorageCredentials};
 use crate::{Credentials, Endpoint, object};
 
@@ -37,6 +38,8 @@ pub struct Inputs<'a> {
     pub storage: &'a Storage,
     /// How it proves itself there.
     pub storage_credentials: &'a StorageCredentials,
+    /// Where single kinds of its objects are instead.
+    pub overrides: &'a [Override],
 }
 
 /// What one concern adds to the control-plane Pod.

@@ -12,6 +12,7 @@
 //! | [`anchors::create`], [`Anchors::read`] | the Secrets that are there | two authorities and the key of service accounts, or why they cannot be used |
 //! | [`Credentials::renew`] | endpoint, anchors, the Secrets that are there | certificates and kubeconfigs, and what had to be issued anew |
 //! | [`StorageCredentials::renew`] | the place in the datastore, the store's authority | the certificate for the datastore |
+//! | [`StorageCredentials::trusting`] | places in other stores, if single kinds of objects are kept there | the same, for all of these stores |
 //! | [`StorageCredentials::for_kine`] | of a store that is not etcd: the place, the store's certificates | password, and what [`kine`] is told |
 //! | [`kubeadm_config::build`] | endpoint, place in the datastore | what kubeadm would have been started with |
 //! | [`konnectivity::egress_selector`] | the tenant | with konnectivity: where the API server finds the tunnel |
@@ -86,6 +87,7 @@
 //!     credentials: &credentials,
 //!     storage: &storage,
 //!     storage_credentials: &storage_credentials,
+//!     overrides: &[],
 //! };
 //! let deployment = deployment::build(&inputs);
 //! assert_eq!(deployment.metadata.name.as_deref(), Some("blue"));
@@ -126,6 +128,7 @@ pub mod kubeadm_config;
 pub mod kubeconfig;
 pub mod memory;
 pub mod object;
+pub mod overrides;
 pub mod phase;
 pub mod rollout;
 mod secret;

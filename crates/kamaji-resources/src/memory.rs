@@ -3,6 +3,8 @@
 use kamaji_api::v1alpha1::{CertificatesStatus, ChecksummedSecret, Driver, TenantControlPlaneStatus};
 use kamaji_api::{Child, Tenant};
 
+use crate::overrides::OverrideClaim;
+
 /// A tenant's claim on its place in a datastore. It is written down before anything is made there, and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -23,6 +25,8 @@ pub struct Memory {
     pub installed: Option<String>,
     /// Place in the datastore, as far as it has been claimed.
     pub claim: Option<Claim>,
+    /// Places in other stores, where single kinds of objects are kept.
+    pub overrides: Vec<OverrideClaim>,
     /// True once the place was set up completely.
     pub storage_is_set_up: bool,
     certificates: CertificatesStatus,
@@ -48,6 +52,7 @@ impl Memory {
                 .and_then(|version| version.version.clone())
                 .filter(|version| !version.is_empty()),
             claim,
+            overrides: storage.overrides.iter().filter_map(OverrideClaim::of).collect(),
             storage_is_set_up: setup.checksum.is_some_and(|sum| !sum.is_empty()),
             certificates: status.certificates.clone().unwrap_or_default(),
         }

@@ -11,14 +11,15 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kamaji_api::v1alpha1::{
     CertificatesStatus, ChecksummedSecret, DeploymentReport, KubeadmConfigStatus, KubeconfigsStatus,
-    KubernetesStatus, ServiceReport, StorageSetupStatus, StorageStatus, TenantControlPlaneStatus,
-    VersionStatus,
+    KubernetesStatus, ServiceReport, StorageOverrideStatus, StorageSetupStatus, StorageStatus,
+    TenantControlPlaneStatus, VersionStatus,
 };
 use kamaji_api::{Child, Tenant, labels};
 
 use crate::Endpoint;
 use crate::conditions::{self, Concern, Finding, READY};
 use crate::memory::{Claim, Memory};
+use crate::overrides::OverrideClaim;
 use crate::phase::{PhaseFacts, phase};
 use crate::rollout::Rollout;
 
@@ -27,6 +28,8 @@ use crate::rollout::Rollout;
 pub struct Facts {
     /// The tenant's place in the datastore.
     pub claim: Option<Claim>,
+    /// The tenant's places in other stores, if they were looked at.
+    pub overrides: Option<Vec<OverrideClaim>>,
     /// Where the API server is reached.
     pub endpoint: Option<Endpoint>,
     /// The Service as the server has it.
@@ -73,7 +76,7 @@ pub fn compute(
     TenantControlPlaneStatus {
         observed_generation: if complete { Some(tenant.generation) } else { known.observed_generation },
         conditions: conditions::merged(&known.conditions, &findings, tenant.generation, now),
-        storage: stamp.storage(known.storage.clone(), facts.claim.as_ref()),
+        storage: stamp.storage(known.storage.clone(), facts),
         certificates: stamp.certificates(known.certificates.clone()),
         kubeconfig: stamp.kubeconfigs(known.kubeconfig.clone()),
         kubeadm_config: stamp.kubeadm_config(known.kubeadm_config.clone()),
@@ -86,6 +89,18 @@ pub fn compute(
         kubeadm_phase: known.kubeadm_phase,
         addons: stamp.addons(known.addons, facts),
     }
+}
+
+/// The status of a tenant whose claims have changed, and nothing else.
+pub fn claimed(
+    tenant: &Tenant,
+    known: Option<&TenantControlPlaneStatus>,
+    facts: &Facts,
+    now: Timestamp,
+) -> TenantControlPlaneStatus {
+    let known = known.cloned().unwrap_or_default();
+    let stamp = Stamp { tenant, checksums: &facts.checksums, now: whole_seconds(now) };
+    TenantControlPlaneStatus { storage: stamp.storage(known.storage.clone(), facts), ..known }
 }
 
 /// The status of a tenant whose spec cannot be read: everything stays but the conditions.
@@ -251,8 +266,8 @@ impl Stamp<'_> {
         })
     }
 
-    fn storage(&self, known: Option<StorageStatus>, claim: Option<&Claim>) -> Option<StorageStatus> {
-        let Some(claim) = claim else { return known };
+    fn storage(&self, known: Option<StorageStatus>, facts: &Facts) -> Option<StorageStatus> {
+        let Some(claim) = &facts.claim else { return known };
         let known = known.unwrap_or_default();
         let setup = known.setup.unwrap_or_default();
         let set_up = self.checksums.get(&Child::DatastoreConfig);
@@ -262,6 +277,7 @@ impl Stamp<'_> {
             data_store_name: Some(claim.data_store.clone()),
             config: self.secret(Child::DatastoreConfig, known.config),
             certificate: self.secret(Child::DatastoreCertificate, known.certificate),
+            overrides: facts.overrides.as_ref().map_or(known.overrides, |places| reported(places)),
             setup: Some(StorageSetupStatus {
                 schema: Some(claim.schema.clone()),
                 user: Some(claim.user.clone()),
@@ -270,6 +286,17 @@ impl Stamp<'_> {
             }),
         })
     }
+}
+
+fn reported(places: &[OverrideClaim]) -> Vec<StorageOverrideStatus> {
+    let reported = |place: &OverrideClaim| StorageOverrideStatus {
+        data_store_name: place.data_store.clone(),
+        schema: place.schema.clone(),
+        user: place.user.clone(),
+        resources: place.resources.iter().cloned().collect(),
+        retired_since: place.retired_since.map(|time| Time(whole_seconds(time))),
+    };
+    places.iter().map(reported).collect()
 }
 
 /// The status shows no fractions of a second.

@@ -1,6 +1,7 @@
 //! A tenant's place in its datastore, as its control plane sees it.
 
 mod kine;
+mod trust;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::secret::{self, HeldSecrets};
 use crate::{Error, checksum};
 
 pub use kine::Access;
+pub use trust::Extent;
 
 /// Bytes of randomness in a password.
 const PASSWORD_BYTES: usize = 32;

@@ -82,6 +82,7 @@ pub(crate) fn container(place: &Place<'_>) -> Rendered {
     };
     let storage_credentials = StorageCredentials::for_kine(&tenant, &storage, &access, &held).unwrap();
     let deployment = deployment::build(&Inputs {
+        overrides: &[],
         tenant: &tenant,
         endpoint: &endpoint,
         credentials: &credentials,

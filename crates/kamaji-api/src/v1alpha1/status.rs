@@ -67,6 +67,30 @@ pub struct StorageStatus {
     /// The Secret with the certificates for the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ChecksummedSecret>,
+    /// The tenant's places in other stores, where single kinds of objects are kept: one per DataStore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<StorageOverrideStatus>,
+}
+
+/// The tenant's place in a store that keeps some kinds of its objects. It is written down before anything is made there.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageOverrideStatus {
+    /// Name of the DataStore.
+    #[serde(default)]
+    pub data_store_name: String,
+    /// etcd prefix and role.
+    #[serde(default)]
+    pub schema: String,
+    /// User.
+    #[serde(default)]
+    pub user: String,
+    /// Kinds whose objects lie there: those that are kept there, and those that were and whose objects stayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// Since when nothing is kept there any more. What lies there stays until it is given up or the tenant is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_since: Option<Time>,
 }
 
 /// The tenant's place in the store.

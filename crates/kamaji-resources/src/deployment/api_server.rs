@@ -9,6 +9,7 @@ use super::probes::{HTTPS, Health};
 use super::{Inputs, Part, kine, konnectivity, security};
 use crate::kine::{SOCKET, serves};
 use crate::kubeadm_config::joined;
+use crate::overrides;
 
 const NAME: &str = "kube-apiserver";
 const PKI: &str = "etc-kubernetes-pki";
@@ -151,14 +152,16 @@ fn store(inputs: &Inputs<'_>) -> Flags {
     }
     let servers: Vec<String> =
         storage.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect();
-    vec![
+    let mut flags = vec![
         ("etcd-cafile", format!("{DIRECTORY}/etcd/ca.crt")),
         ("etcd-certfile", format!("{DIRECTORY}/etcd/server.crt")),
         ("etcd-compaction-interval", "0".into()),
         ("etcd-keyfile", format!("{DIRECTORY}/etcd/server.key")),
         ("etcd-prefix", format!("/{}", storage.schema)),
         ("etcd-servers", servers.join(",")),
-    ]
+    ];
+    flags.extend(overrides::argument(inputs.overrides).map(|value| (overrides::FLAG, value)));
+    flags
 }
 
 /// Upstream refuses a plugin that is both enabled and disabled, so what the user disables is not added.

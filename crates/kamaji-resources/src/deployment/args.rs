@@ -42,7 +42,7 @@ pub(super) fn tls() -> Flags {
 }
 
 /// The values that the user gives to this flag, behind `=` or as the next argument.
-pub(super) fn values<'a>(user: &'a [String], flag: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(user: &'a [String], flag: &str) -> Vec<&'a str> {
     let is_flag = |argument: &String| name(argument).is_some_and(|name| name == flag);
     let following = user.iter().skip(1).map(Some).chain([None]);
     user.iter()

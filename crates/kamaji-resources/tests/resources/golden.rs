@@ -10,7 +10,7 @@ use kamaji_pki::{Certificate, Usage};
 use kamaji_resources::anchors::ANCHORS;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::status::{self, Facts};
-use kamaji_resources::{Claim, Kubeconfig, checksum, konnectivity};
+use kamaji_resources::{Claim, Kubeconfig, checksum, konnectivity, overrides};
 use serde_json::{Value, json};
 
 use crate::scenario::{self, Built, Ground, clock, now};
@@ -68,13 +68,16 @@ pub(crate) fn reported(
     if built.egress_selector.is_some() {
         checksums.insert(Child::EgressSelector, konnectivity::egress_selector_checksum());
     }
+    let claim = Claim {
+        data_store: storage.data_store.clone(),
+        driver: storage.driver,
+        schema: storage.schema.clone(),
+        user: storage.user.clone(),
+    };
+    let wanted = overrides::wanted(&ground.tenant, &claim.data_store);
     let facts = Facts {
-        claim: Some(Claim {
-            data_store: storage.data_store.clone(),
-            driver: storage.driver,
-            schema: storage.schema.clone(),
-            user: storage.user.clone(),
-        }),
+        overrides: Some(overrides::claims(&[], &wanted, &claim)),
+        claim: Some(claim),
         endpoint: Some(ground.endpoint.clone()),
         service: Some(service),
         deployment: Some(deployment),
@@ -115,6 +118,10 @@ fn described(value: &[u8]) -> Value {
         });
     }
     let text = std::str::from_utf8(value).unwrap();
+    let certificates: Vec<&str> = text.split_inclusive("-----END CERTIFICATE-----\n").collect();
+    if certificates.len() > 1 {
+        return certificates.iter().map(|certificate| described(certificate.as_bytes())).collect();
+    }
     if let Ok(certificate) = Certificate::from_pem(value) {
         return certificate_shown(&certificate);
     }

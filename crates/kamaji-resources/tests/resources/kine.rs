@@ -65,6 +65,7 @@ impl Store {
         let Ground { tenant, endpoint, storage, .. } = &self.ground;
         deployment::build_with(
             &Inputs {
+                overrides: &[],
                 tenant,
                 endpoint,
                 storage,

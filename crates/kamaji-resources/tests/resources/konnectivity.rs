@@ -99,6 +99,7 @@ fn settled_like(ground: &Ground) -> Ground {
         endpoint: ground.endpoint.clone(),
         storage: ground.storage.clone(),
         issuer: ground.issuer.clone(),
+        overrides: ground.overrides.clone(),
         held: ground.held.clone(),
     }
 }
@@ -258,6 +259,7 @@ fn taken_over() -> Ground {
     let claim = Memory::of(tcp.status.as_ref()).claim.unwrap();
     Ground {
         endpoint: Endpoint::assigned(&tenant, &service).unwrap(),
+        overrides: Vec::new(),
         storage: Storage {
             driver: claim.driver,
             data_store: claim.data_store,

@@ -147,6 +147,7 @@ fn settled_like(ground: &Ground) -> Ground {
         endpoint: ground.endpoint.clone(),
         storage: ground.storage.clone(),
         issuer: ground.issuer.clone(),
+        overrides: ground.overrides.clone(),
         held: ground.held.clone(),
     }
 }

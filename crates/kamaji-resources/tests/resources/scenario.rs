@@ -11,6 +11,8 @@ use kamaji_api::{Child, Tenant};
 use kamaji_pki::Authority;
 use kamaji_resources::anchors::{self, ANCHORS};
 use kamaji_resources::deployment::{self, Inputs};
+use kamaji_resources::overrides::{self, Override};
+use kamaji_resources::storage::Extent;
 use kamaji_resources::{
     Anchors, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, konnectivity,
     kubeadm_config, service,
@@ -45,6 +47,8 @@ pub(crate) struct Ground {
     pub(crate) storage: Storage,
     pub(crate) issuer: Authority,
     pub(crate) held: HeldSecrets,
+    /// Stores that keep some kinds, each with an authority of its own but the first.
+    pub(crate) overrides: Vec<Override>,
 }
 
 /// Everything that is built for a tenant.
@@ -74,8 +78,10 @@ impl Scenario {
         let tenant = self.tenant();
         let claim = Memory::default().claim_or_new(&tenant, Driver::Etcd);
         let held = ANCHORS.map(|child| (child, Arc::new(anchors::create(&tenant.id, child, now()).unwrap())));
+        let issuer = Authority::create("etcd-ca", now(), YEAR * 10).unwrap();
         Ground {
             endpoint: self.endpoint(),
+            overrides: overrides_of(&tenant, &issuer),
             storage: Storage {
                 driver: claim.driver,
                 data_store: claim.data_store,
@@ -83,11 +89,26 @@ impl Scenario {
                 schema: claim.schema,
                 user: claim.user,
             },
-            issuer: Authority::create("etcd-ca", now(), YEAR * 10).unwrap(),
+            issuer,
             held: held.into(),
             tenant,
         }
     }
+}
+
+fn overrides_of(tenant: &Tenant, issuer: &Authority) -> Vec<Override> {
+    let wanted = overrides::wanted(tenant, &tenant.data_store).into_iter();
+    let place = |(number, (data_store, resources)): (usize, (String, _))| {
+        let other = Authority::create(&data_store, now(), YEAR * 10).unwrap();
+        let authority = if number == 0 { issuer } else { &other };
+        Override {
+            endpoints: vec![format!("{data_store}-0.etcd:2379"), "[fd00::9]:2379".into()],
+            authority: authority.certificate().pem().to_owned(),
+            data_store,
+            resources,
+        }
+    };
+    wanted.enumerate().map(place).collect()
 }
 
 impl Ground {
@@ -100,7 +121,9 @@ impl Ground {
     }
 
     pub(crate) fn storage_credentials(&self, clock: Clock) -> StorageCredentials {
-        StorageCredentials::renew(&self.tenant, &self.storage, &self.issuer, &self.held, clock).unwrap()
+        StorageCredentials::renew(&self.tenant, &self.storage, &self.issuer, &self.held, clock)
+            .unwrap()
+            .trusting(&self.tenant, (&self.overrides, Extent::Whole), &self.held, clock.now)
     }
 
     pub(crate) fn build(&self, clock: Clock) -> Built {
@@ -132,6 +155,7 @@ impl Ground {
             credentials,
             storage: &self.storage,
             storage_credentials,
+            overrides: &self.overrides,
         })
     }
 
@@ -167,6 +191,18 @@ pub(crate) fn named(name: &str) -> Scenario {
 /// A tenant that is reached inside the management cluster.
 pub(crate) fn within(name: &'static str, spec: Value) -> Scenario {
     Scenario { name, spec, service: json!({ "spec": { "clusterIP": "10.97.11.12" } }) }
+}
+
+fn with_overrides() -> Scenario {
+    within(
+        "overrides",
+        json!({ "dataStore": "default", "dataStoreOverrides": [
+            { "resource": "/events", "dataStore": "events" },
+            { "resource": "coordination.k8s.io/leases", "dataStore": "events" },
+            { "resource": "/configmaps", "dataStore": "second" },
+            { "resource": "/pods", "dataStore": "default" },
+        ] }),
+    )
 }
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -222,6 +258,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         within("write_limited", json!({ "writePermissions": { "blockCreation": true } })),
     ];
     all.extend(with_konnectivity());
+    all.push(with_overrides());
     all
 }
 

@@ -55,6 +55,7 @@ fn ground() -> Ground {
     let claim = memory().claim.unwrap();
     Ground {
         endpoint: Endpoint::assigned(&tenant, &service).unwrap(),
+        overrides: Vec::new(),
         storage: Storage {
             driver: claim.driver,
             data_store: claim.data_store,
