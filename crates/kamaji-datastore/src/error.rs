@@ -112,6 +112,14 @@ pub enum Error {
         /// What is not ours.
         what: Foreign,
     },
+    /// A migration holds the account.
+    #[error(
+        "schema {schema} is being moved to or from another datastore, or its tenant has left; finish or abort that migration"
+    )]
+    Moving {
+        /// The schema.
+        schema: Schema,
+    },
     /// A tenant's certificate opens more than its own data.
     #[error(
         "user {user} reads what is not its own; check that authentication is on, and the roles of that user"
@@ -222,6 +230,7 @@ impl Error {
             Self::NoQuorum { .. } => "NoQuorum",
             Self::Corrupt => "Corrupt",
             Self::Foreign { .. } => "ForeignObject",
+            Self::Moving { .. } => "Moving",
             Self::NotConfined { .. } => "NotConfined",
             Self::Timeout { .. } => "Timeout",
             Self::Contended { .. } => "Contended",
@@ -288,6 +297,7 @@ mod tests {
             Error::NoQuorum { doing: doing(), source: cause() },
             Error::Corrupt,
             Error::Foreign { what: Foreign::UnmarkedUser(User::parse("x").expect("plain")) },
+            Error::Moving { schema: Schema::parse("x").expect("plain") },
             Error::NotConfined { user: User::parse("x").expect("plain") },
             Error::Timeout { doing: doing(), after: Duration::from_secs(10) },
             Error::Contended { doing: doing(), rounds: 32 },

@@ -9,6 +9,7 @@ mod initialise;
 mod keys;
 mod mark;
 mod member;
+mod moving;
 mod observe;
 mod plan;
 mod refusal;
@@ -27,7 +28,9 @@ use crate::connection::{Failure, Patience};
 use crate::error::{Error, Foreign};
 use crate::etcd::mark::Mark;
 use crate::etcd::member::Connection;
-use crate::etcd::plan::{Observed, Step};
+pub(crate) use crate::etcd::moving::Moving;
+use crate::etcd::plan::{Migration, Observed, Step};
+use crate::migrate::{self, Proof};
 use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
 
@@ -105,10 +108,16 @@ impl Etcd {
         ];
         let marks =
             marks.into_iter().filter(|(mark, _)| *mark != Mark::Absent).map(|(_, key)| Leftover::Mark(key));
+        let migration = observed.migration.map(|_| Leftover::Mark(keys::migration_of(&account.schema)));
         let user = observed.user.is_some().then(|| Leftover::User(account.user.clone()));
         let role = observed.role.is_some().then(|| Leftover::Role(account.schema.clone()));
         let keys = (count > 0).then(|| Leftover::Keys { schema: account.schema.clone(), count: Some(count) });
-        Ok(Residue { left: user.into_iter().chain(role).chain(keys).chain(marks).collect() })
+        Ok(Residue { left: user.into_iter().chain(role).chain(keys).chain(marks).chain(migration).collect() })
+    }
+
+    /// The account, as a migration sees it.
+    pub(crate) fn moving(&self, account: &Account, proof: Option<Proof>) -> Moving {
+        Moving::new(Arc::clone(&self.connection), Arc::clone(&self.settings), account.clone(), proof)
     }
 
     pub(crate) async fn is_same_as(&self, other: &Self) -> Result<bool, Error> {
@@ -143,6 +152,11 @@ impl Driver for Etcd {
                 Leftover::Mark(keys::owner_of_user(&account.user)),
             ],
         }
+    }
+
+    fn is_moving(observed: &Observed) -> bool {
+        let shuts = |migration: &Migration| migration.mark.as_ref().is_none_or(migrate::mark::Mark::shuts);
+        observed.migration.as_ref().is_some_and(shuts)
     }
 
     fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {

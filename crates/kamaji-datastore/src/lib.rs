@@ -118,6 +118,7 @@ mod connection;
 pub mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
+pub mod migrate;
 mod pause;
 #[cfg(feature = "postgres")]
 mod postgres;

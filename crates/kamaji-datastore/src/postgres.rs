@@ -6,6 +6,7 @@
 mod confinement;
 mod mark;
 mod member;
+mod moving;
 mod observe;
 mod plan;
 mod quote;
@@ -26,6 +27,7 @@ use crate::connection::Failure;
 use crate::error::{Error, Foreign};
 use crate::postgres::mark::Mark;
 use crate::postgres::member::Connection;
+pub(crate) use crate::postgres::moving::Moving;
 use crate::postgres::plan::{Door, Holder, Observed, Step};
 use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
@@ -107,6 +109,11 @@ impl Postgres {
         Ok(Residue { left: user.into_iter().chain(database).collect() })
     }
 
+    /// The account, as a migration sees it.
+    pub(crate) fn moving(&self, account: &Account) -> Result<Moving, Error> {
+        Ok(Moving::new(Arc::clone(&self.connection), self.inside(account)?, account.clone()))
+    }
+
     pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
         let doing = format!("measure database {}", account.schema);
         let schema = account.schema.as_str();
@@ -153,6 +160,15 @@ impl Driver for Postgres {
     fn footprint(&self, account: &Account) -> Residue {
         Residue {
             left: vec![Leftover::User(account.user.clone()), Leftover::Database(account.schema.clone())],
+        }
+    }
+
+    fn is_moving(observed: &Observed) -> bool {
+        let comment = observed.user.as_ref().and_then(|user| user.comment.as_deref());
+        match mark::migration(comment) {
+            mark::Migration::None => false,
+            mark::Migration::Unreadable => true,
+            mark::Migration::Marked(mark) => mark.shuts(),
         }
     }
 

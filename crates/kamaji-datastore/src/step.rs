@@ -40,6 +40,12 @@ pub(crate) trait Driver: Sync {
         aim: Aim,
     ) -> impl Future<Output = Result<Self::Observed, Failure>> + Send;
 
+    /// Whether the account is on its way from or to another datastore, or has left. Never, for a driver that takes no part in
+    /// migrations.
+    fn is_moving(_: &Self::Observed) -> bool {
+        false
+    }
+
     /// What must be done, in order, until the account is ensured; or what bears its names and is not the account's.
     fn ensure(account: &Account, observed: &Self::Observed) -> Result<Vec<Self::Step>, Foreign>;
 
@@ -93,6 +99,9 @@ async fn once<D: Driver>(driver: &D, account: &Account, aim: Aim) -> Result<Opti
 
 fn decide<D: Driver>(account: &Account, observed: &D::Observed, aim: Aim) -> Result<Vec<D::Step>, Error> {
     if aim == Aim::Ensured {
+        if D::is_moving(observed) {
+            return Err(Error::Moving { schema: account.schema.clone() });
+        }
         return D::ensure(account, observed).map_err(|what| Error::Foreign { what });
     }
     let steps = D::remove(account, observed);

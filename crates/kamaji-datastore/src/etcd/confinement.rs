@@ -1,6 +1,6 @@
 //! Whether a tenant's certificate opens what it should, and nothing else.
 
-use etcd_client::GetOptions;
+use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp};
 use zeroize::Zeroizing;
 
 use crate::account::Account;
@@ -66,6 +66,31 @@ async fn may_read(
     match read.await {
         Ok(_) => Ok(true),
         Err(failure) if failure.refusal == Refusal::Forbidden => Ok(false),
+        Err(failure) => Err(failure.error),
+    }
+}
+
+/// Whether the holder of this certificate may write among the account's keys. Nothing is written either way: the
+/// transaction puts only if a key exists that never does.
+pub(crate) async fn may_write(
+    settings: &Settings,
+    account: &Account,
+    certificate_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<bool, Error> {
+    let tenant = member::connection(&settings_of_tenant(settings, certificate_pem, key_pem)?)?;
+    let key = [&Range::of(&account.schema).start, b"_kamaji".as_slice()].concat();
+    let put = Txn::new()
+        .when([Compare::version(key.clone(), CompareOp::Greater, 0)])
+        .and_then([TxnOp::put(key, "", None)]);
+    let doing = format!("write as user {}", account.user);
+    let written = tenant.ask(&doing, |session| {
+        let put = put.clone();
+        async move { session.client().txn(put).await }
+    });
+    match written.await {
+        Ok(_) => Ok(true),
+        Err(failure) if matches!(failure.refusal, Refusal::Forbidden | Refusal::NoUser) => Ok(false),
         Err(failure) => Err(failure.error),
     }
 }

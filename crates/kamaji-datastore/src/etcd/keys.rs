@@ -6,6 +6,10 @@ use crate::account::{Schema, User};
 pub(crate) const OWNERS: &str = "/_kamaji/owners/";
 /// Below it lie one mark for every user, each with its owner.
 pub(crate) const USERS: &str = "/_kamaji/users/";
+/// Below it lies one mark for every schema that is on its way to or from here.
+const MIGRATIONS: &str = "/_kamaji/migrations/";
+/// What is written to raise the revision, and for nothing else.
+pub(crate) const RAISED: &str = "/_kamaji/raised";
 /// Never exists: it is the key of the transaction that proves our rights and does nothing.
 pub(crate) const CANARY: &str = "/_kamaji/canary";
 
@@ -36,6 +40,11 @@ impl Range {
     pub(crate) fn open(schema: &Schema) -> Self {
         Self::below(&format!("/{schema}"))
     }
+}
+
+/// Where the mark of a schema's migration lies.
+pub(crate) fn migration_of(schema: &Schema) -> String {
+    format!("{MIGRATIONS}{schema}")
 }
 
 /// Where a schema's mark lies.

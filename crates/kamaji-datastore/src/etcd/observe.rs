@@ -10,8 +10,9 @@ use crate::error::{Cause, Error};
 use crate::etcd::keys::{self, Range};
 use crate::etcd::mark::Mark;
 use crate::etcd::member::Connection;
-use crate::etcd::plan::{Access, Grant, Observed};
+use crate::etcd::plan::{Access, Grant, Migration, Observed};
 use crate::etcd::rights;
+use crate::migrate;
 use crate::refusal::Refusal;
 
 /// What there is, as of a moment during this call.
@@ -21,8 +22,8 @@ use crate::refusal::Refusal;
 pub(crate) async fn account(connection: &Connection, account: &Account) -> Result<Observed, Error> {
     rights::authentication_is_on(connection).await?;
     let (user, role) = tokio::try_join!(user(connection, account), role(connection, account))?;
-    let (schema_mark, user_mark, has_keys) = marks(connection, account).await?;
-    Ok(Observed { schema_mark, user_mark, user, role, has_keys })
+    let marks = marks(connection, account).await?;
+    Ok(Observed { user, role, ..marks })
 }
 
 /// How many keys the account's schema has.
@@ -63,8 +64,8 @@ async fn role(connection: &Connection, account: &Account) -> Result<Option<BTree
     }
 }
 
-/// Both marks and whether there are keys, as of one revision.
-async fn marks(connection: &Connection, account: &Account) -> Result<(Mark, Mark, bool), Error> {
+/// All marks and whether there are keys, as of one revision.
+async fn marks(connection: &Connection, account: &Account) -> Result<Observed, Error> {
     let doing = format!("read the marks of schema {} and user {}", account.schema, account.user);
     let read = connection.ask(&doing, |session| {
         let Range { start, end } = Range::of(&account.schema);
@@ -73,20 +74,32 @@ async fn marks(connection: &Connection, account: &Account) -> Result<(Mark, Mark
             TxnOp::get(keys::owner_of(&account.schema), None),
             TxnOp::get(keys::owner_of_user(&account.user), None),
             TxnOp::get(start, Some(first)),
+            TxnOp::get(keys::migration_of(&account.schema), None),
         ];
         async move { session.client().txn(Txn::new().and_then(reads)).await }
     });
     let read = read.await.map_err(|failure| failure.error)?;
+    let revision = read.header().map_or(0, etcd_client::ResponseHeader::revision);
     let found: Vec<Option<KeyValue>> = read.op_responses().into_iter().map(first_found).collect();
     match found.as_slice() {
-        [schema, user, key] => {
-            Ok((mark(schema.as_ref(), Mark::of_schema), mark(user.as_ref(), Mark::of_user), key.is_some()))
-        }
-        _ => Err(Error::Refused {
-            doing,
-            source: Cause(format!("{} answers to three questions", found.len())),
+        [schema, user, key, migration] => Ok(Observed {
+            schema_mark: mark(schema.as_ref(), Mark::of_schema),
+            user_mark: mark(user.as_ref(), Mark::of_user),
+            has_keys: key.is_some(),
+            migration: migration.as_ref().map(migration_mark),
+            revision,
+            ..Observed::default()
         }),
+        _ => {
+            Err(Error::Refused { doing, source: Cause(format!("{} answers to four questions", found.len())) })
+        }
     }
+}
+
+fn migration_mark(found: &KeyValue) -> Migration {
+    let mark =
+        serde_json::from_slice(found.value()).ok().and_then(|mark| migrate::mark::Mark::from_json(&mark));
+    Migration { mark, revision: found.mod_revision() }
 }
 
 fn first_found(response: TxnOpResponse) -> Option<KeyValue> {

@@ -6,6 +6,7 @@ use crate::account::{Account, Seal, Standing};
 use crate::error::Foreign;
 use crate::etcd::keys::Range;
 use crate::etcd::mark::Mark;
+use crate::migrate;
 
 /// What there is in etcd under the names of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,19 @@ pub(crate) struct Observed {
     pub(crate) role: Option<BTreeSet<Grant>>,
     /// Whether any key lies below the schema's prefix.
     pub(crate) has_keys: bool,
+    /// The mark of a migration, if it is there.
+    pub(crate) migration: Option<Migration>,
+    /// The newest revision of all.
+    pub(crate) revision: i64,
+}
+
+/// What lies where the mark of a migration does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Migration {
+    /// Nothing if it cannot be read.
+    pub(crate) mark: Option<migrate::mark::Mark>,
+    /// The revision of its last change.
+    pub(crate) revision: i64,
 }
 
 /// One permission of a role.

@@ -142,7 +142,9 @@ fn release(account: &Account, schema: Option<i64>, user: Option<i64>) -> Txn {
     let marks = [(keys::owner_of(&account.schema), schema), (keys::owner_of_user(&account.user), user)];
     let ours: Vec<_> = marks.into_iter().filter_map(|(key, seen)| Some((key, seen?))).collect();
     let conditions: Vec<_> = ours.iter().map(|(key, seen)| unchanged(key, *seen)).collect();
-    let deletes: Vec<_> = ours.into_iter().map(|(key, _)| TxnOp::delete(key, None)).collect();
+    let migration = schema.map(|_| keys::migration_of(&account.schema));
+    let gone = ours.into_iter().map(|(key, _)| key).chain(migration);
+    let deletes: Vec<_> = gone.map(|key| TxnOp::delete(key, None)).collect();
     Txn::new().when(conditions).and_then(deletes)
 }
 

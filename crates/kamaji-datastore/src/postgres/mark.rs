@@ -2,7 +2,7 @@
 //!
 //! | comment on | members |
 //! |---|---|
-//! | role | `owner`: the tenant's UID; `schema`: the database; `password`: its fingerprint, if there is a password |
+//! | role | `owner`: the tenant's UID; `schema`: the database; `password`: its fingerprint, if there is a password; `migration`: its mark, if there is one |
 //! | database | `owner`: the tenant's UID; `user`: the role |
 //!
 //! The mark of a role is the one that counts: a tenant cannot change it, while it can that of the database it owns.
@@ -10,6 +10,7 @@
 use serde_json::Value;
 
 use crate::account::{Account, Owner, Schema, User};
+use crate::migrate;
 use crate::postgres::verifier::Fingerprint;
 use crate::store::Marker;
 
@@ -75,6 +76,33 @@ impl Mark {
             Self::Absent | Self::Unreadable => None,
         }
     }
+}
+
+/// What a role's comment says of a migration, in its member `migration`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Migration {
+    None,
+    Marked(migrate::mark::Mark),
+    Unreadable,
+}
+
+/// Reads the mark of a migration in a role's comment.
+pub(crate) fn migration(comment: Option<&str>) -> Migration {
+    let text = comment.and_then(|comment| comment.strip_prefix(BEGINNING)).unwrap_or_default();
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    match value.get("migration") {
+        None => Migration::None,
+        Some(mark) => migrate::mark::Mark::from_json(mark).map_or(Migration::Unreadable, Migration::Marked),
+    }
+}
+
+/// A role's comment with this mark of a migration instead of the one that it had. Nothing if it is no mark of ours.
+pub(crate) fn with_migration(comment: &str, mark: Option<&migrate::mark::Mark>) -> Option<String> {
+    let mut value: Value = serde_json::from_str(comment.strip_prefix(BEGINNING)?).ok()?;
+    let members = value.as_object_mut()?;
+    members.remove("migration");
+    members.extend(mark.map(|mark| ("migration".to_owned(), mark.to_json())));
+    Some(format!("{BEGINNING}{value}"))
 }
 
 /// The comment on an account's database.

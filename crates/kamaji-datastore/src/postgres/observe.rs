@@ -93,6 +93,7 @@ fn user(row: &Row) -> Result<FoundUser, tokio_postgres::Error> {
     let roles: Vec<String> = row.try_get("roles")?;
     Ok(FoundUser {
         mark: Mark::of_user(row.try_get("user_comment")?),
+        comment: row.try_get("user_comment")?,
         login: if row.try_get("can_log_in")? { Login::Allowed } else { Login::Denied },
         powers: found,
         roles: roles.into_iter().collect(),

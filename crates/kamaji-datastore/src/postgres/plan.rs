@@ -28,6 +28,8 @@ pub(crate) struct FoundUser {
     pub(crate) acting: Acting,
     /// Whether it is logged in.
     pub(crate) sessions: Sessions,
+    /// Its comment as it is, which holds both marks.
+    pub(crate) comment: Option<String>,
 }
 
 /// A database.
@@ -183,6 +185,12 @@ pub(crate) fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
     }
     steps.extend(user.map(|_| Step::DropUser));
     steps
+}
+
+/// Whether there is a database of the user's that can be connected to.
+pub(crate) fn can_be_entered(observed: &Observed) -> bool {
+    let open = |database: &FoundDatabase| database.door == Door::Open && database.holder == Holder::User;
+    observed.database.as_ref().is_some_and(open)
 }
 
 /// Whether anything that bears the account's names is left alone by [`remove`].

@@ -40,6 +40,7 @@ fn settled() -> Observed {
         user: Some(["x".to_owned()].into()),
         role: Some([right()].into()),
         has_keys: true,
+        ..Observed::default()
     }
 }
 
@@ -325,6 +326,7 @@ fn every_state() -> Vec<Observed> {
                     user: user.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect()),
                     role: role.as_ref().map(|grants| grants.iter().cloned().collect()),
                     has_keys,
+                    ..Observed::default()
                 });
             }
         }

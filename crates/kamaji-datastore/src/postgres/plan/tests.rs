@@ -30,6 +30,7 @@ fn user() -> FoundUser {
         roles: BTreeSet::new(),
         acting: Acting::Allowed,
         sessions: Sessions::None,
+        comment: None,
     }
 }
 

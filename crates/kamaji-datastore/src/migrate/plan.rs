@@ -1,0 +1,190 @@
+//! What comes next in a migration, given what both datastores say. Nothing here awaits.
+
+use crate::migrate::error::{Error, Side};
+use crate::migrate::mark::{Mark, Stage, Token};
+use crate::migrate::record::Shape;
+
+/// How far above the source's revision the target's is raised: so much may the source's grow before it is raised again.
+pub(crate) const HEADROOM: i64 = 1_000;
+
+/// What the caller knows of the API servers of the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// Some may still run: what they have read can still reach clients, with revisions that go on growing.
+    Running,
+    /// All are gone, and none will be started before the migration is done or aborted.
+    Gone,
+}
+
+/// One step of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The account in the target was marked as this migration's, and shut.
+    Claim,
+    /// The target was made empty.
+    Prepare,
+    /// The target's revision was raised towards the source's, or beyond it.
+    Raise,
+    /// The source was marked as fenced, and new log-ins were denied.
+    Fence,
+    /// One more way to write was taken from the tenant.
+    Shut(Side),
+    /// What differed was copied.
+    Copy,
+    /// Both sides were read and compared.
+    Verify,
+    /// The tenant left the source. From here on there is no way back but another migration.
+    Switch,
+    /// The target was opened to the tenant.
+    Open,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This step.
+    Step(Step),
+    /// The tenant's API servers must be stopped; then go on with [`Servers::Gone`].
+    StopServers,
+    /// The tenant is on the target; the source is kept, and takes no writes.
+    Done,
+}
+
+/// What one datastore says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) presence: Presence,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) door: Door,
+    pub(crate) data: Data,
+    /// Why what is there cannot be read safely, if it cannot.
+    pub(crate) odd: Option<String>,
+    /// The newest revision that anyone can have seen.
+    pub(crate) revision: i64,
+}
+
+/// Whether there is an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Absent,
+    Present,
+}
+
+/// Whether the tenant can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// It can.
+    Open,
+    /// Something still stands open, or not everything is open yet.
+    Ajar,
+    /// It cannot.
+    Shut,
+}
+
+/// Whether there is anything in the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    None,
+    Some,
+}
+
+/// What is true of a migration from beginning to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) token: Token,
+    pub(crate) shape: Shape,
+    /// How many revisions the target may be behind, if raising it takes a statement for each.
+    pub(crate) furthest: Option<u64>,
+}
+
+/// What comes next.
+///
+/// # Errors
+/// What must be changed first.
+pub(crate) fn decide(terms: &Terms, servers: Servers, source: &Found, target: &Found) -> Result<Next, Error> {
+    let token = &terms.token;
+    let fence = match &source.mark {
+        Some(mark) if mark.token == *token => match mark.stage {
+            Stage::Fenced => Some(&mark.nonce),
+            Stage::Left => return after_switch(token, target),
+            Stage::Aborted => return Err(Error::Aborted { token: token.clone() }),
+            _ => return Err(Error::SamePlace),
+        },
+        None | Some(Mark { stage: Stage::Aborted, .. }) => None,
+        Some(Mark { stage: Stage::Left, token, .. }) => return Err(Error::Gone { token: token.clone() }),
+        Some(Mark { token, .. }) => return Err(Error::Held { side: Side::Source, token: token.clone() }),
+    };
+    if source.presence == Presence::Absent {
+        return Err(Error::NoSource);
+    }
+    safe(Side::Source, source)?;
+    let mark = match &target.mark {
+        Some(mark) if mark.stage == Stage::Fenced => {
+            return Err(Error::Held { side: Side::Target, token: mark.token.clone() });
+        }
+        Some(mark) if mark.token == *token && is_of_target(mark.stage) => mark,
+        None | Some(Mark { stage: Stage::Aborted, .. }) if target.data == Data::Some => {
+            return Err(Error::InUse);
+        }
+        _ => return Ok(Next::Step(Step::Claim)),
+    };
+    if mark.stage == Stage::Claimed {
+        return Ok(Next::Step(Step::Prepare));
+    }
+    safe(Side::Target, target)?;
+    if target.door != Door::Shut {
+        return Ok(Next::Step(Step::Shut(Side::Target)));
+    }
+    if let Some(raise) = raise(terms, source, target)? {
+        return Ok(Next::Step(raise));
+    }
+    let Some(fence) = fence else { return Ok(Next::Step(Step::Fence)) };
+    if source.door != Door::Shut {
+        return Ok(Next::Step(Step::Shut(Side::Source)));
+    }
+    if servers == Servers::Running {
+        return Ok(Next::StopServers);
+    }
+    Ok(Next::Step(match mark.stage {
+        Stage::Copied if mark.fence.as_ref() == Some(fence) => Step::Verify,
+        Stage::Verified if mark.fence.as_ref() == Some(fence) => Step::Switch,
+        _ => Step::Copy,
+    }))
+}
+
+fn safe(side: Side, found: &Found) -> Result<(), Error> {
+    match &found.odd {
+        None => Ok(()),
+        Some(why) => Err(Error::Odd { side, why: why.clone() }),
+    }
+}
+
+fn is_of_target(stage: Stage) -> bool {
+    matches!(stage, Stage::Claimed | Stage::Copying | Stage::Copied | Stage::Verified)
+}
+
+/// Rows are copied with their revisions; whatever gets new ones must get greater ones than anybody has seen.
+fn raise(terms: &Terms, source: &Found, target: &Found) -> Result<Option<Step>, Error> {
+    if terms.shape == Shape::Rows || target.revision > source.revision {
+        return Ok(None);
+    }
+    let behind = u64::try_from(source.revision - target.revision).unwrap_or_default();
+    match terms.furthest {
+        Some(furthest) if behind > furthest => Err(Error::FarBehind { behind, furthest }),
+        _ => Ok(Some(Step::Raise)),
+    }
+}
+
+fn after_switch(token: &Token, target: &Found) -> Result<Next, Error> {
+    match &target.mark {
+        Some(mark) if mark.token == *token && mark.stage == Stage::Verified => Ok(Next::Step(Step::Open)),
+        None if target.presence == Presence::Absent => Err(Error::TargetLost),
+        None if target.door != Door::Open => Ok(Next::Step(Step::Open)),
+        // It may have moved on since.
+        Some(mark) if mark.token == *token => Err(Error::TargetLost),
+        None | Some(_) => Ok(Next::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests;
