@@ -2,6 +2,8 @@
 //!
 //! A pass that follows a write must not work from a cache that has not seen it yet, or it would write again.
 
+mod kept;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -16,6 +18,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+pub(crate) use self::kept::Kept;
 use crate::backoff::WatchPause;
 
 /// The newest known state of every object of one kind that a watch selects.
@@ -42,7 +45,7 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()>
         + Lookup<DynamicType = ()>
-        + Clone
+        + Kept
         + Debug
         + DeserializeOwned
         + Send
@@ -59,7 +62,10 @@ where
         let memory = cache.clone();
         let changes = watcher(api, config)
             .backoff(WatchPause::default())
-            .modify(|object| pack(object.meta_mut()))
+            .modify(|object| {
+                pack(object.meta_mut());
+                object.pack();
+            })
             .inspect(move |event| {
                 if let Ok(event) = event {
                     writer.apply_watcher_event(event);
@@ -82,6 +88,10 @@ where
 
     /// The newest known state of an object.
     pub(crate) fn get(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.newest(key).map(Kept::unpack)
+    }
+
+    fn newest(&self, key: &ObjectRef<K>) -> Option<Arc<K>> {
         let seen = self.seen.get(key);
         let mut written = self.written();
         let Some(ours) = written.get(key) else { return seen };
@@ -96,11 +106,13 @@ where
     pub(crate) fn wrote(&self, mut object: K) -> Arc<K> {
         pack(object.meta_mut());
         let object = Arc::new(object);
-        self.written().insert(ObjectRef::from_obj(object.as_ref()), Arc::clone(&object));
+        let mut kept = K::clone(&object);
+        kept.pack();
+        self.written().insert(ObjectRef::from_obj(object.as_ref()), Arc::new(kept));
         object
     }
 
-    /// Every object that the watch has seen.
+    /// Every object that the watch has seen, as it is kept.
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.seen.state()
     }

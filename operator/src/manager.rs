@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::backoff::{Backoff, NoPause};
-use crate::cache::Cache;
+use crate::cache::{Cache, Kept};
 use crate::cli::ManagerArgs;
 use crate::context::{Caches, Context, FIELD_MANAGER, Settings};
 use crate::controllers::{datastore, tenant_control_plane};
@@ -40,6 +40,9 @@ const MANAGEMENT: Bounds = Bounds {
     rate: 64 << 20,
     requests: 1000,
 };
+
+/// So many objects come with one answer to a list. All of a page is in memory twice, as text and as objects.
+const PAGE: u32 = 50;
 
 /// From one try to reach the management cluster to the next.
 const REACH_INTERVAL: Duration = Duration::from_secs(1);
@@ -232,8 +235,8 @@ struct Streams {
 
 /// Caches of what is ours, and the watches that fill them once they run.
 fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Context, Streams) {
-    let ours = watcher::Config::default().labels(&format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE));
-    let everything = watcher::Config::default();
+    let everything = watcher::Config::default().page_size(PAGE);
+    let ours = everything.clone().labels(&format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE));
     let (tenants, tenant_changes) = watched(client, &everything);
     let (data_stores, data_store_changes) = watched(client, &everything);
     let (secrets, secret_changes) = watched(client, &ours);
@@ -272,7 +275,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
 
 fn watched<K>(client: &Client, config: &watcher::Config) -> (Cache<K>, Changes<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Kept + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (cache, changes) = Cache::watch(Api::all(client.clone()), config.clone());
     (cache, changes.boxed())

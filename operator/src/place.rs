@@ -11,7 +11,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Kept};
 use crate::context::Context;
 use crate::error::Error;
 
@@ -54,7 +54,7 @@ impl Reach<'_> {
 pub(crate) trait Managed:
     Resource<DynamicType = ()>
     + Lookup<DynamicType = ()>
-    + Clone
+    + Kept
     + Debug
     + Serialize
     + DeserializeOwned
@@ -67,7 +67,7 @@ pub(crate) trait Managed:
 impl<K> Managed for K where
     K: Resource<DynamicType = ()>
         + Lookup<DynamicType = ()>
-        + Clone
+        + Kept
         + Debug
         + Serialize
         + DeserializeOwned

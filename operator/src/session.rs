@@ -60,6 +60,9 @@ const COURTESY: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How soon a tenant that just came up is asked again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// How soon a greeting is given up the first time: a connection to a Service whose rules are not there yet hangs, and the
+/// next one does not. It doubles with each failure, up to the time that any answer may take.
+const GREETING: Duration = Duration::from_millis(500);
 /// A visit that lasted so long was a good one.
 const LASTING: Duration = Duration::from_secs(5);
 /// So many objects of one kind are looked at. Somebody who runs Kamaji inside a tenant has many that carry our label.
@@ -105,6 +108,8 @@ struct End {
 
 impl Session {
     /// Keeps the tenant's inside until the plan's sender is gone.
+    ///
+    /// What takes long to say and is soon done is boxed here and below: what a session is made of lives as long as the tenant.
     pub(crate) async fn run(self) {
         let mut plans = self.plan.clone();
         let mut connection: Option<(Access, Client)> = None;
@@ -116,8 +121,9 @@ impl Session {
             let begin = Instant::now();
             // Good news after interruptions must last before they are told, or each visit would be two pieces of news.
             let calm = if is_long_ago(interrupted) { LASTING } else { Duration::ZERO };
+            let greeting = backoff::doubled(GREETING, failures + 1, BOUNDS.answer);
             let end = tokio::select! {
-                end = self.visit(&plan, &mut connection, calm) => end,
+                end = self.visit(&plan, &mut connection, calm, greeting) => end,
                 changed = plans.changed() => {
                     if changed.is_err() {
                         return;
@@ -156,12 +162,15 @@ impl Session {
         plan: &Arc<Plan>,
         connection: &mut Option<(Access, Client)>,
         calm: Duration,
+        greeting: Duration,
     ) -> End {
-        let client = match self.connected(&plan.access, connection).await {
+        let client = match Box::pin(self.connected(&plan.access, connection)).await {
             Ok(client) => client,
             Err(cause) => return End { reach: Reach::Nothing, cause },
         };
-        if let Err(cause) = greet(&client).await {
+        let greeted = tokio::time::timeout(greeting, Box::pin(greet(&client))).await;
+        let late = |_| Err(format!("{} did not answer within {greeting:?}", plan.access.address).into());
+        if let Err(cause) = greeted.unwrap_or_else(late) {
             return End { reach: Reach::Nothing, cause };
         }
         self.report(plan, Ok(()), Inside::Unknown);
@@ -176,7 +185,7 @@ impl Session {
                 return End { reach: Reach::Everything, cause };
             }
         };
-        let entered = enter(&client, &mut keeper).await;
+        let entered = Box::pin(enter(&client, &mut keeper)).await;
         keeper.forget();
         drop(turn);
         match entered {
@@ -239,9 +248,9 @@ impl Session {
                 () = tokio::time::sleep_until(calm), if !is_calm => {}
                 event = events.next() => {
                     let (resource, event) = event.ok_or("the watches ended")?;
-                    keeper.note(&resource, event?).await?;
+                    Box::pin(keeper.note(&resource, event?)).await?;
                 }
-                () = keeper.due() => keeper.mend().await?,
+                () = keeper.due() => Box::pin(keeper.mend()).await?,
             }
         }
     }

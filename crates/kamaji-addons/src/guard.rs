@@ -72,12 +72,13 @@ const EXCEPTIONS: [(&str, &str); 8] = [
     ("isKept", ""),
 ];
 
-/// The policy and its binding, or nothing when every write is allowed. `kept` are the objects that Kamaji itself keeps inside.
-pub fn objects(limits: &WritePermissions, kept: &BTreeSet<Identity>) -> Vec<Object> {
+/// The policy and its binding, or nothing when every write is allowed. `kept` tells the objects that Kamaji itself keeps
+/// inside, and is only asked when writes are limited.
+pub fn objects(limits: &WritePermissions, kept: impl FnOnce() -> BTreeSet<Identity>) -> Vec<Object> {
     if limits.is_unlimited() {
         return Vec::new();
     }
-    vec![Object::of(&policy(limits, kept)), Object::of(&binding())]
+    vec![Object::of(&policy(limits, &kept())), Object::of(&binding())]
 }
 
 /// Where kube-apiserver keeps policy and binding, below its prefix in the datastore
@@ -220,6 +221,6 @@ mod tests {
 
     #[test]
     fn without_limits_there_is_nothing() {
-        assert_eq!(objects(&WritePermissions::default(), &BTreeSet::new()), []);
+        assert_eq!(objects(&WritePermissions::default(), BTreeSet::new), []);
     }
 }

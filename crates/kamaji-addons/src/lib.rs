@@ -47,9 +47,10 @@ pub use object::{Identity, Object};
 /// Fails only for what users write freely: the patches of the kubelets' configuration.
 pub fn desired(interior: &Interior) -> Result<Vec<Object>, Error> {
     let mut objects = kubeadm::objects(interior)?;
-    let kept = objects.iter().chain(&every_addon(interior)).map(Object::identity).collect();
+    let kept = || objects.iter().chain(&every_addon(interior)).map(Object::identity).collect();
+    let guard = guard::objects(&interior.tenant.writes, kept);
     objects.extend(addons(interior, &interior.tenant.addons));
-    objects.extend(guard::objects(&interior.tenant.writes, &kept));
+    objects.extend(guard);
     Ok(objects)
 }
 
@@ -57,7 +58,7 @@ pub fn desired(interior: &Interior) -> Result<Vec<Object>, Error> {
 pub fn possible(interior: &Interior) -> Vec<Object> {
     let limits = WritePermissions { block_creation: true, ..WritePermissions::default() };
     let mut objects = every_addon(interior);
-    objects.extend(guard::objects(&limits, &BTreeSet::new()));
+    objects.extend(guard::objects(&limits, BTreeSet::new));
     objects
 }
 

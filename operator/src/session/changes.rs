@@ -3,10 +3,11 @@
 //! Not the watcher of `kube`: that one turns a whole page into objects before the first is looked at (twenty times the memory of
 //! the text), and begins anew without a pause where we want the visit to end.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, SelectAll};
-use futures::{StreamExt, TryStreamExt};
+use futures::{AsyncBufRead, AsyncBufReadExt, StreamExt};
 use kamaji_api::labels;
 use kube::api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::core::{ListMeta, Request};
@@ -64,8 +65,8 @@ impl List {
             return Ok(None);
         }
         let text = self.client.request_text(Request::new(&self.path).list(&self.params)?).await;
-        let text = text.map_err(|error| failed("list", &self.path, error))?;
-        let page: Page = serde_json::from_str(&text).map_err(|error| failed("list", &self.path, error))?;
+        let text = text.map_err(|error| failed("list", &self.path, &error))?;
+        let page: Page = serde_json::from_str(&text).map_err(|error| failed("list", &self.path, &error))?;
         self.params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         self.is_over = self.params.continue_token.is_none();
         self.version = page.metadata.resource_version.unwrap_or_default();
@@ -75,7 +76,8 @@ impl List {
 
 /// What changes of this kind after `version`, until that cannot be told.
 pub(super) fn watch(client: &Client, resource: &Arc<ApiResource>, version: String) -> Watch {
-    let round = Round { api: api(client, resource), version, events: None };
+    let path = api(client, resource).resource_url().to_owned();
+    let round = Round { client: client.clone(), path, version, lines: None };
     let resource = Arc::clone(resource);
     let events = stream::unfold(Some(round), |round| async {
         let mut round = round?;
@@ -88,24 +90,17 @@ pub(super) fn watch(client: &Client, resource: &Arc<ApiResource>, version: Strin
 
 /// A watch that is renewed where it ended.
 struct Round {
-    api: Api<DynamicObject>,
+    client: Client,
+    path: String,
     version: String,
-    events: Option<BoxStream<'static, kube::Result<WatchEvent<DynamicObject>>>>,
+    lines: Option<Pin<Box<dyn AsyncBufRead + Send>>>,
 }
 
 impl Round {
     async fn next(&mut self) -> Result<watcher::Event<DynamicObject>, Cause> {
-        let failed = |error| failed("watch", self.api.resource_url(), error);
         loop {
-            let events = if let Some(events) = &mut self.events {
-                events
-            } else {
-                let params = WatchParams::default().labels(&ours()).timeout(RENEWAL);
-                let begun = self.api.watch(&params, &self.version).await.map_err(failed)?;
-                self.events.insert(begun.boxed())
-            };
-            match events.try_next().await.map_err(failed)? {
-                None => self.events = None,
+            match self.line().await.map_err(|cause| failed("watch", &self.path, cause.as_ref()))? {
+                None => self.lines = None,
                 Some(WatchEvent::Bookmark(mark)) => self.version = mark.metadata.resource_version,
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.version = object.resource_version().unwrap_or_default();
@@ -115,9 +110,26 @@ impl Round {
                     self.version = object.resource_version().unwrap_or_default();
                     return Ok(watcher::Event::Delete(object));
                 }
-                Some(WatchEvent::Error(status)) => return Err(failed(kube::Error::Api(status))),
+                Some(WatchEvent::Error(status)) => {
+                    return Err(failed("watch", &self.path, &kube::Error::Api(status)));
+                }
             }
         }
+    }
+
+    /// What comes next; `None` at the end. Between two events nothing is held: a thousand tenants have ten thousand watches.
+    async fn line(&mut self) -> Result<Option<WatchEvent<DynamicObject>>, Cause> {
+        let lines = if let Some(lines) = &mut self.lines {
+            lines
+        } else {
+            let params = WatchParams::default().labels(&ours()).timeout(RENEWAL);
+            let request = Request::new(&self.path).watch(&params, &self.version)?;
+            // Boxed, for what it takes to ask is needed only until there is an answer.
+            self.lines.insert(Box::pin(Box::pin(self.client.request_stream(request)).await?))
+        };
+        let mut line = Vec::new();
+        lines.read_until(b'\n', &mut line).await?;
+        if line.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_slice(&line)?)) }
     }
 }
 
@@ -129,6 +141,6 @@ fn ours() -> String {
     format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE)
 }
 
-fn failed(what: &str, path: &str, error: impl std::error::Error + 'static) -> Cause {
-    format!("could not {what} {path}: {}", chain(&error)).into()
+fn failed(what: &str, path: &str, error: &(dyn std::error::Error + 'static)) -> Cause {
+    format!("could not {what} {path}: {}", chain(error)).into()
 }
