@@ -60,9 +60,9 @@ const COURTESY: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How soon a tenant that just came up is asked again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// How soon a greeting is given up the first time: a connection to a Service whose rules are not there yet hangs, and the
-/// next one does not. It doubles with each failure, up to the time that any answer may take.
-const GREETING: Duration = Duration::from_millis(500);
+/// How soon the first greetings are given up: a connection to a Service whose rules are not there yet hangs, and the next
+/// one does not. Whoever does not answer later has all the time of the bounds, which say more exactly what is wrong.
+const GREETINGS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 /// A visit that lasted so long was a good one.
 const LASTING: Duration = Duration::from_secs(5);
 /// So many objects of one kind are looked at. Somebody who runs Kamaji inside a tenant has many that carry our label.
@@ -121,7 +121,8 @@ impl Session {
             let begin = Instant::now();
             // Good news after interruptions must last before they are told, or each visit would be two pieces of news.
             let calm = if is_long_ago(interrupted) { LASTING } else { Duration::ZERO };
-            let greeting = backoff::doubled(GREETING, failures + 1, BOUNDS.answer);
+            let early = usize::try_from(failures).ok().and_then(|failures| GREETINGS.get(failures));
+            let greeting = early.copied().unwrap_or(Duration::MAX);
             let end = tokio::select! {
                 end = self.visit(&plan, &mut connection, calm, greeting) => end,
                 changed = plans.changed() => {
