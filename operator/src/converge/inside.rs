@@ -1,8 +1,8 @@
 //! What the tenant's session keeps, and what it has seen.
 
 use kamaji_addons::{Interior, guard};
-use kamaji_api::Tenant;
 use kamaji_api::tenant::KubeVersion;
+use kamaji_api::{Tenant, TenantId, labels};
 use kamaji_datastore::account::Seal;
 use kamaji_resources::Anchors;
 use kamaji_resources::conditions::{Concern, Finding};
@@ -12,6 +12,9 @@ use kamaji_resources::status::Facts;
 
 use super::Pass;
 use crate::session::{Access, Inside, Plan, Sight};
+
+/// Reason of a tenant whose API server does not answer.
+const UNREACHABLE: &str = "TenantUnreachable";
 
 impl Pass<'_> {
     /// What limits the tenant's writes is out of its reach from when it stands until it is to change.
@@ -67,7 +70,7 @@ impl Pass<'_> {
         let plan = Plan { access, interior };
         let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready);
         match sight {
-            Some(sight) => note(sight, facts),
+            Some(sight) => note(sight, &self.tenant.id, facts),
             None => self.recall(facts),
         }
     }
@@ -81,7 +84,11 @@ impl Pass<'_> {
         };
         facts.find(
             Concern::TenantReachable,
-            if known.status == "True" { answers() } else { silent(known.message.clone()) },
+            if known.status == "True" {
+                answers()
+            } else {
+                Finding::fails(UNREACHABLE, known.message.clone())
+            },
         );
     }
 
@@ -95,9 +102,9 @@ impl Pass<'_> {
     }
 }
 
-fn note(sight: Sight, facts: &mut Facts) {
+fn note(sight: Sight, tenant: &TenantId, facts: &mut Facts) {
     if let Err(why) = sight.reached {
-        facts.find(Concern::TenantReachable, silent(why));
+        facts.find(Concern::TenantReachable, silent(&why, tenant));
         return;
     }
     facts.find(Concern::TenantReachable, answers());
@@ -118,6 +125,11 @@ fn answers() -> Finding {
     Finding::holds("Answers", "the API server answers")
 }
 
-fn silent(why: String) -> Finding {
-    Finding::fails("TenantUnreachable", why)
+fn silent(why: &str, tenant: &TenantId) -> Finding {
+    let TenantId { namespace, name, .. } = tenant;
+    let look = format!(
+        "kubectl --namespace {namespace} logs --selector {}={name} --container kube-apiserver",
+        labels::NAME
+    );
+    Finding::fails(UNREACHABLE, format!("{why}; it is tried again and again; to find out more: {look}"))
 }
