@@ -77,14 +77,13 @@ impl Etcd {
 
     /// Starts an etcd of one's own with these options.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match launch(options).await {
-                Ok(etcd) => return Ok(etcd),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.context("at least one attempt was made")?)
+        let authority = Authority::create("kamaji-e2e-etcd", now(), VALIDITY)?;
+        attempt(async || launch(options, authority.clone(), &[]).await).await
+    }
+
+    /// Starts an etcd of one's own whose certificate this authority has signed, and which lets in clients of these too.
+    pub async fn start_under(authority: &Authority, clients_of: &[&Authority]) -> Result<Self> {
+        attempt(async || launch(Options::default(), authority.clone(), clients_of).await).await
     }
 
     /// The etcd that all tests of this process share; started by the first of them.
@@ -200,12 +199,22 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-async fn launch(options: Options) -> Result<Etcd> {
+async fn attempt(launch: impl AsyncFn() -> Result<Etcd>) -> Result<Etcd> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        match launch().await {
+            Ok(etcd) => return Ok(etcd),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("at least one attempt was made")?)
+}
+
+async fn launch(options: Options, authority: Authority, clients_of: &[&Authority]) -> Result<Etcd> {
     let program = api_server::program(Program::Etcd)?;
     let [client_port, peer_port] = api_server::free_ports()?;
     let folder = api_server::fresh_folder("etcd")?;
-    let authority = Authority::create("kamaji-e2e-etcd", now(), VALIDITY)?;
-    write_credentials(&folder, &authority)?;
+    write_credentials(&folder, &authority, clients_of)?;
     let arguments = arguments(&folder, client_port, peer_port, options);
     let process = Process::start("etcd", &program, &folder, &arguments)?;
     let endpoint = Endpoint::parse(&format!("127.0.0.1:{client_port}"))?;
@@ -218,14 +227,16 @@ async fn launch(options: Options) -> Result<Etcd> {
     Ok(etcd)
 }
 
-fn write_credentials(folder: &Path, authority: &Authority) -> Result<()> {
+fn write_credentials(folder: &Path, authority: &Authority, clients_of: &[&Authority]) -> Result<()> {
     let names = Names {
         dns: BTreeSet::from(["localhost".to_owned()]),
         ips: BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
     };
     let leaf = Leaf { usage: Usage::Server, names, ..client_leaf("etcd") };
     let server = authority.issue(&leaf, now())?;
-    fs::write(folder.join("ca.crt"), authority.certificate().pem())?;
+    let trusted = [authority].into_iter().chain(clients_of.iter().copied());
+    let trusted: Vec<&str> = trusted.map(|authority| authority.certificate().pem()).collect();
+    fs::write(folder.join("ca.crt"), trusted.join("\n"))?;
     fs::write(folder.join("server.crt"), server.certificate().pem())?;
     fs::write(folder.join("server.key"), server.key().pem())?;
     Ok(())

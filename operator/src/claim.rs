@@ -3,6 +3,7 @@
 use kamaji_api::labels;
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::account::{Account, Credential, Owner, Password, Schema, Seal, Standing, User};
+use kamaji_resources::overrides::OverrideClaim;
 use kamaji_resources::status::{self, Facts};
 use kamaji_resources::{Claim, Memory, StorageCredentials};
 
@@ -11,14 +12,20 @@ use crate::error::Error;
 
 impl Pass<'_> {
     /// Finalizer and names are written down before anything is made in the datastore.
-    pub(crate) async fn claim(&self, claim: &Claim) -> Result<(), Error> {
+    pub(crate) async fn claim(&self, claim: &Claim, overrides: &[OverrideClaim]) -> Result<(), Error> {
         let hold = self.cx.hold("claim", self.tcp, labels::DATASTORE_FINALIZER);
         let name = async {
-            if self.memory.claim.is_some() {
+            if self.memory.claim.is_some() && self.memory.overrides == overrides {
                 return Ok(());
             }
-            let facts = Facts { claim: Some(claim.clone()), ..Facts::default() };
-            let status = status::compute(self.tenant, self.tcp.status.as_ref(), &facts, self.clock.now);
+            let overrides = Some(overrides.to_vec());
+            let facts = Facts { claim: Some(claim.clone()), overrides, ..Facts::default() };
+            let known = self.tcp.status.as_ref();
+            let status = if self.memory.claim.is_some() {
+                status::claimed(self.tenant, known, &facts, self.clock.now)
+            } else {
+                status::compute(self.tenant, known, &facts, self.clock.now)
+            };
             self.cx.write_status(self.tcp, status).await
         };
         tokio::try_join!(hold, name).map(|_| ())

@@ -100,7 +100,7 @@ impl Context {
     /// Every tenant that uses this DataStore is looked at again.
     pub(crate) fn nudge_users_of(&self, data_store: &str) {
         for tcp in self.caches.tenants.all() {
-            if data_store_of(&tcp, &self.settings.tenant) == Some(data_store) {
+            if uses(&tcp, data_store, &self.settings.tenant) {
                 // The receiver ends only with the process.
                 let _ = self.nudge_tenants.unbounded_send(ObjectRef::from_obj(tcp.as_ref()));
             }
@@ -109,35 +109,42 @@ impl Context {
 }
 
 impl Context {
-    /// A tenant came, changed or went: its session ends with it, and its DataStore learns of it.
+    /// A tenant came, changed or went: its session ends with it, and every DataStore it uses learns of it.
     pub(crate) fn notice(&self, tcp: &TenantControlPlane) {
         let newest = self.caches.tenants.get(&ObjectRef::from_obj(tcp));
-        if newest.is_none_or(|newest| newest.metadata.uid != tcp.metadata.uid) {
+        if newest.as_ref().is_none_or(|newest| newest.metadata.uid != tcp.metadata.uid) {
             self.tenants.forget(&TenantId::of(tcp));
         }
-        self.nudge_data_store_of(tcp);
+        self.nudge_data_stores_of(tcp, newest.as_deref());
     }
 
-    /// The tenant's DataStore is looked at again if it does not know yet that the tenant came or went.
-    fn nudge_data_store_of(&self, tcp: &TenantControlPlane) {
-        let Some(name) = data_store_of(tcp, &self.settings.tenant) else { return };
-        let key = ObjectRef::new(name);
-        let Some(data_store) = self.caches.data_stores.get(&key) else { return };
+    /// Every DataStore is looked at again that does not know yet that the tenant uses it now, or no longer.
+    fn nudge_data_stores_of(&self, tcp: &TenantControlPlane, newest: Option<&TenantControlPlane>) {
         let user = format!("{}/{}", tcp.namespace().unwrap_or_default(), tcp.name_any());
-        let is_listed = data_store.status.as_ref().is_some_and(|status| status.used_by.contains(&user));
-        let exists = self.caches.tenants.get(&ObjectRef::from_obj(tcp)).is_some();
-        if is_listed != exists {
-            // The receiver ends only with the process.
-            let _ = self.nudge_data_stores.unbounded_send(key);
+        for data_store in self.caches.data_stores.all() {
+            let is_listed = data_store.status.as_ref().is_some_and(|status| status.used_by.contains(&user));
+            let is_used =
+                newest.is_some_and(|newest| uses(newest, &data_store.name_any(), &self.settings.tenant));
+            if is_listed != is_used {
+                // The receiver ends only with the process.
+                let _ = self.nudge_data_stores.unbounded_send(ObjectRef::from_obj(data_store.as_ref()));
+            }
         }
     }
 }
 
+/// Whether a tenant keeps anything in this DataStore, or would.
+pub(crate) fn uses(tcp: &TenantControlPlane, data_store: &str, settings: &tenant::Settings) -> bool {
+    let claimed = tcp.status.iter().filter_map(|status| status.storage.as_ref());
+    let mut claimed = claimed.flat_map(|storage| &storage.overrides).map(|place| &place.data_store_name);
+    let mut wanted = tcp.spec.data_store_overrides.iter().map(|wanted| &wanted.data_store);
+    data_store_of(tcp, settings) == Some(data_store)
+        || wanted.any(|name| name == data_store)
+        || claimed.any(|name| name == data_store)
+}
+
 /// The DataStore that a tenant uses now, or would use.
-pub(crate) fn data_store_of<'a>(
-    tcp: &'a TenantControlPlane,
-    settings: &'a tenant::Settings,
-) -> Option<&'a str> {
+fn data_store_of<'a>(tcp: &'a TenantControlPlane, settings: &'a tenant::Settings) -> Option<&'a str> {
     let claimed = || tcp.status.as_ref()?.storage.as_ref()?.data_store_name.as_deref();
     let wanted = || tcp.spec.data_store.as_deref().filter(|name| !name.is_empty());
     claimed().or_else(wanted).or(settings.default_data_store.as_deref())

@@ -4,6 +4,7 @@ mod anchors;
 mod findings;
 mod inside;
 mod konnectivity;
+mod overrides;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,8 @@ use kamaji_resources::{
     kine, kubeadm_config, service,
 };
 
-use self::findings::{certificates_finding, note_checksums, noted, rollout_finding};
+use self::findings::{certificates_finding, note_checksums, noted, noted_all, rollout_finding};
+use self::overrides::Places;
 use kamaji_datastore::account::Account;
 use kube::ResourceExt;
 
@@ -79,10 +81,12 @@ impl<'a> Pass<'a> {
         self.report_spec(facts);
         let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
         let claim = self.memory.claim_or_new(self.tenant, open.driver);
+        let Some(places) = self.places(&open, &claim) else { return Ok(Outcome::Unexamined) };
         facts.claim = Some(claim.clone());
+        facts.overrides = Some(places.claims.clone());
 
         // Three things that do not need each other.
-        let claimed = self.timed("claim", self.claim(&claim));
+        let claimed = self.timed("claim", self.claim(&claim, &places.claims));
         let exposed = self.timed("service", self.expose());
         let anchored = self.timed("anchors", self.anchor());
         let ((), service, held) = tokio::try_join!(claimed, exposed, anchored)?;
@@ -102,8 +106,14 @@ impl<'a> Pass<'a> {
         );
         facts.endpoint = Some(endpoint.clone());
         let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
-        let with =
-            Equipment { open: &open, claim: &claim, endpoint: &endpoint, anchors: &anchors, held: &held };
+        let with = Equipment {
+            open: &open,
+            claim: &claim,
+            places: &places,
+            endpoint: &endpoint,
+            anchors: &anchors,
+            held: &held,
+        };
         Box::pin(self.equip(&with, facts)).await
     }
 
@@ -126,8 +136,11 @@ impl<'a> Pass<'a> {
         let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
         let recorded = self.timed("kubeadmconfig", self.record(with.endpoint, &storage));
         let stored = self.timed("datastore-setup", self.store(with.open, with.claim, &storage_credentials));
+        let elsewhere =
+            self.timed("overrides", self.store_elsewhere(with.open, with.places, &storage_credentials));
         let tunnelled = self.timed("konnectivity", self.configure_tunnel());
-        let (secured, recorded, stored, tunnelled) = tokio::join!(secured, recorded, stored, tunnelled);
+        let (secured, recorded, stored, elsewhere, tunnelled) =
+            tokio::join!(secured, recorded, stored, elsewhere, tunnelled);
         secured.map_err(|error| noted(facts, Concern::Certificates, error))?;
         facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
         let config_map_checksum = recorded?;
@@ -137,30 +150,46 @@ impl<'a> Pass<'a> {
             Concern::DataStoreReachable,
             Finding::holds("Reached", format!("data is kept in DataStore {}", storage.data_store)),
         );
+        elsewhere.map_err(|failures| noted_all(facts, Concern::DataStoreReachable, failures))?;
+        let is_unobstructed = with.places.report(facts);
         note_checksums(facts, with.held, &credentials, &storage_credentials);
         facts.checksums.insert(Child::KubeadmConfig, config_map_checksum);
         self.note_tunnel(facts);
-
+        if !is_unobstructed {
+            return Ok(Outcome::Waiting);
+        }
         let inputs = Inputs {
             tenant: self.tenant,
             endpoint: with.endpoint,
             credentials: &credentials,
             storage: &storage,
             storage_credentials: &storage_credentials,
-            overrides: &[],
+            overrides: &with.places.overrides,
         };
-        let desired = deployment::build_with(&inputs, &self.kine());
+        self.deploy(with, &inputs, facts).await
+    }
+
+    /// The Pods, and what may go once they run.
+    async fn deploy(
+        &self,
+        with: &Equipment<'_>,
+        inputs: &Inputs<'_>,
+        facts: &mut Facts,
+    ) -> Result<Outcome, Error> {
+        let desired = deployment::build_with(inputs, &self.kine());
         let placed = self.timed(
             "deployment",
             self.cx.place_or_replace(self.reach("deployment"), &self.cx.caches.deployments, &desired),
         );
         let deployment = placed.await.map_err(|error| noted(facts, Concern::ControlPlane, error))?;
+        self.tell_what_is_left_behind(&desired).await;
         let rollout = Rollout::of(&deployment);
         facts.deployment = Some(Arc::unwrap_or_clone(deployment));
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
         self.remove_tunnel(&rollout).await?;
-        let until = credentials.deadline.min(storage_credentials.deadline);
-        self.look_inside(&inputs, with.anchors, &rollout, facts);
+        self.retire(with.open, with.places, &rollout, facts).await?;
+        let until = inputs.credentials.deadline.min(inputs.storage_credentials.deadline);
+        self.look_inside(inputs, with.anchors, &rollout, facts);
         Ok(Outcome::Settled { until })
     }
 
@@ -172,7 +201,10 @@ impl<'a> Pass<'a> {
     ) -> Result<StorageCredentials, kamaji_resources::Error> {
         match &with.open.admission {
             Admission::Signed(issuer) => {
-                StorageCredentials::renew(self.tenant, storage, issuer, with.held, self.clock)
+                let credentials =
+                    StorageCredentials::renew(self.tenant, storage, issuer, with.held, self.clock)?;
+                let trusted = (with.places.overrides.as_slice(), with.places.extent());
+                Ok(credentials.trusting(self.tenant, trusted, with.held, self.clock.now))
             }
             Admission::Kine(access) => StorageCredentials::for_kine(self.tenant, storage, access, with.held),
         }
@@ -315,6 +347,7 @@ impl<'a> Pass<'a> {
 struct Equipment<'a> {
     open: &'a Arc<OpenStore>,
     claim: &'a Claim,
+    places: &'a Places,
     endpoint: &'a Endpoint,
     anchors: &'a Anchors,
     held: &'a HeldSecrets,

@@ -1,11 +1,13 @@
 //! Ends one tenant: nothing of it is left, in this cluster or in its datastore.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_api::{Child, TenantId, labels};
 use kamaji_datastore::account::Standing;
 use kamaji_resources::conditions::{self, Concern, Finding, READY};
-use kamaji_resources::{Claim, Memory};
+use kamaji_resources::{Claim, Memory, overrides};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 
@@ -25,15 +27,21 @@ pub(crate) async fn dismantle(cx: &Context, tcp: &TenantControlPlane) -> Result<
         return Ok(());
     }
     cx.tenants.leave(&id);
+    let places = places(cx, tcp, &id);
     stop(cx, &id).await?;
-    if let Some(claim) = Memory::of(tcp.status.as_ref()).claim
-        && let Err(error) = clear(cx, tcp, &id, &claim).await
-    {
-        if !is_abandoned(tcp) {
-            report(cx, tcp, &claim, &error).await?;
-            return Err(error);
-        }
-        let residue = residue(cx, &id, &claim);
+    // One datastore that fails holds up the cleaning of no other.
+    let cleared = futures::future::join_all(places.iter().map(|place| clear(cx, &id, place))).await;
+    let failures: Vec<(&Place, Error)> = places
+        .iter()
+        .zip(cleared)
+        .filter_map(|(place, cleared)| cleared.err().map(|error| (place, error)))
+        .collect();
+    if !failures.is_empty() && !is_abandoned(tcp) {
+        report(cx, tcp, &failures).await?;
+        return failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    for (Place { claim, .. }, _) in &failures {
+        let residue = residue(cx, &id, claim);
         let note = format!("given up as asked: DataStore {} may still hold {residue}", claim.data_store);
         cx.event(tcp, EventType::Warning, "DataStoreAbandoned", note).await;
     }
@@ -64,7 +72,38 @@ async fn stop(cx: &Context, id: &TenantId) -> Result<(), Error> {
     Ok(())
 }
 
-async fn clear(cx: &Context, tcp: &TenantControlPlane, id: &TenantId, claim: &Claim) -> Result<(), Error> {
+/// A tenant's place in a datastore.
+struct Place {
+    claim: Claim,
+    /// The kinds that are kept there, where they are not all.
+    resources: BTreeSet<String>,
+    /// Where the tenant's Pods kept single kinds, whoever made that place.
+    in_force: BTreeMap<String, BTreeSet<String>>,
+    standing: Standing,
+}
+
+/// Every place that the status names, the tenant's own first.
+fn places(cx: &Context, tcp: &TenantControlPlane, id: &TenantId) -> Vec<Place> {
+    let memory = Memory::of(tcp.status.as_ref());
+    let in_force =
+        World::of(id, &cx.caches).deployment.as_deref().map(overrides::in_force).unwrap_or_default();
+    let own = memory.claim.clone().map(|claim| Place {
+        claim,
+        resources: BTreeSet::new(),
+        in_force: BTreeMap::new(),
+        standing: standing(&memory),
+    });
+    let others = memory.overrides.into_iter().map(|place| Place {
+        claim: place.claim(),
+        resources: place.resources,
+        in_force: in_force.clone(),
+        standing: Standing::Claimed,
+    });
+    own.into_iter().chain(others).collect()
+}
+
+async fn clear(cx: &Context, id: &TenantId, place: &Place) -> Result<(), Error> {
+    let claim = &place.claim;
     let refused = |source| Error::DataStore {
         stage: "deletion",
         data_store: claim.data_store.clone(),
@@ -83,7 +122,12 @@ async fn clear(cx: &Context, tcp: &TenantControlPlane, id: &TenantId, claim: &Cl
             });
         }
     };
-    let standing = standing(&Memory::of(tcp.status.as_ref()));
+    let servers = &open.endpoints;
+    let standing = if overrides::is_kept_at(&place.in_force, &place.resources, servers) {
+        Standing::Recorded
+    } else {
+        place.standing
+    };
     let account = account(&id.uid, claim, standing).map_err(refused)?;
     open.store.remove(&account).await.map_err(refused)
 }
@@ -98,17 +142,20 @@ fn residue(cx: &Context, id: &TenantId, claim: &Claim) -> String {
 }
 
 /// The condition says what the deletion waits for, and how to do without.
-async fn report(cx: &Context, tcp: &TenantControlPlane, claim: &Claim, error: &Error) -> Result<(), Error> {
+async fn report(cx: &Context, tcp: &TenantControlPlane, failures: &[(&Place, Error)]) -> Result<(), Error> {
     let uid = tcp.metadata.uid.clone().unwrap_or_default();
+    let waits =
+        |(place, error): &(&Place, Error)| format!("DataStore {}: {}", place.claim.data_store, error.chain());
+    let waits: Vec<String> = failures.iter().map(waits).collect();
     let message = format!(
-        "deletion waits for DataStore {}: {}; to leave the data behind, annotate with {}={uid}",
-        claim.data_store,
-        error.chain(),
+        "deletion waits for {}; to leave the data behind, annotate with {}={uid}",
+        waits.join("; "),
         labels::ABANDON_DATASTORE,
     );
+    let reason = failures.first().map_or("Progressing", |(_, error)| error.reason());
     let generation = tcp.metadata.generation.unwrap_or_default();
     let mut status = tcp.status.clone().unwrap_or_default();
-    let finding = Finding::fails(error.reason(), message);
+    let finding = Finding::fails(reason, message);
     let findings = [(Concern::DataStoreReachable.as_str(), finding.clone()), (READY, finding)];
     status.conditions = conditions::merged(&status.conditions, &findings, generation, clock::now());
     cx.write_status(tcp, status).await

@@ -46,6 +46,16 @@ impl PartialEq for Admission {
     }
 }
 
+impl OpenStore {
+    /// The authority that signs certificates for its clients, if it lets them in with such.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        match &self.admission {
+            Admission::Signed(authority) => Some(authority),
+            Admission::Kine(_) => None,
+        }
+    }
+}
+
 /// What is known of a datastore.
 #[derive(Clone)]
 pub(crate) enum Examined {

@@ -18,8 +18,8 @@ pub(crate) struct Tenants(Mutex<HashMap<String, Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// Its place in the datastore as it was last seen to be right, and how it was sealed then.
-    stored: Option<(Place, Seal)>,
+    /// Its places in datastores as they were last seen to be right, and how they were sealed then.
+    stored: Vec<(Place, Seal)>,
     session: Option<Running>,
 }
 
@@ -49,12 +49,22 @@ impl Tenants {
                 && last.credentials == place.credentials
                 && (sealed == seal || matches!(seal, Seal::AsFound(_)))
         };
-        self.lock().get(&tenant.uid).and_then(|known| known.stored.as_ref()).is_some_and(is_same)
+        self.lock().get(&tenant.uid).is_some_and(|known| known.stored.iter().any(is_same))
     }
 
-    /// Notes that the tenant's place is right.
+    /// Notes that this place of the tenant is right.
     pub(crate) fn stored(&self, tenant: &TenantId, place: Place, seal: Seal) {
-        self.lock().entry(tenant.uid.clone()).or_default().stored = Some((place, seal));
+        let mut tenants = self.lock();
+        let stored = &mut tenants.entry(tenant.uid.clone()).or_default().stored;
+        stored.retain(|(other, _)| other.open.strong_count() > 0 && !other.open.ptr_eq(&place.open));
+        stored.push((place, seal));
+    }
+
+    /// Notes that the tenant's place in this datastore is about to be removed.
+    pub(crate) fn unstored(&self, tenant: &TenantId, open: &Arc<OpenStore>) {
+        if let Some(known) = self.lock().get_mut(&tenant.uid) {
+            known.stored.retain(|(other, _)| !other.open.ptr_eq(&Arc::downgrade(open)));
+        }
     }
 
     /// What the tenant's session saw last, whatever it was keeping then.

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use http::{Request, Uri};
 use k8s_openapi::{
+    ByteString,
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Event, Secret, Service as K8sService},
@@ -38,6 +39,9 @@ use crate::{api_server::ApiServer, cut::Wire, etcd::Etcd};
 const HARNESS: &str = "harness";
 /// Name of the Secret that the DataStore of a lane reads.
 pub const CREDENTIALS: &str = "datastore-credentials";
+
+/// Label that tells of which lane a DataStore is.
+const LANE: &str = "lane";
 
 /// A namespace, a DataStore on the shared etcd, and clients to both.
 #[derive(Clone)]
@@ -123,13 +127,34 @@ impl Lane {
 
     /// The DataStore says this from now on.
     pub async fn put_spec(&self, spec: &Value) -> Result<()> {
+        self.put(&self.data_store, spec).await
+    }
+
+    /// A further DataStore of this lane, on this etcd at this address; returns its name.
+    pub async fn put_further_data_store(&self, name: &str, etcd: &Etcd, endpoint: &str) -> Result<String> {
+        let name = format!("{name}-of-{}", self.namespace);
+        let files = credentials(etcd, "root")?;
+        let content = |key: &str| {
+            let text = files[key].as_str().unwrap_or_default();
+            json!({ "content": ByteString(text.as_bytes().to_vec()) })
+        };
+        let spec = json!({ "driver": "etcd", "endpoints": [endpoint], "tlsConfig": {
+            "certificateAuthority": { "certificate": content("ca.crt"), "privateKey": content("ca.key") },
+            "clientCertificate": { "certificate": content("tls.crt"), "privateKey": content("tls.key") },
+        } });
+        self.put(&name, &spec).await?;
+        Ok(name)
+    }
+
+    /// A DataStore of this name says this from now on.
+    pub async fn put(&self, name: &str, spec: &Value) -> Result<()> {
         let data_store = json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "DataStore",
-            "metadata": { "name": self.data_store },
+            "metadata": { "name": name, "labels": { LANE: self.namespace } },
             "spec": spec,
         });
         let params = PatchParams::apply(HARNESS).force();
-        self.data_stores().patch(&self.data_store, &params, &Patch::Apply(&data_store)).await?;
+        self.data_stores().patch(name, &params, &Patch::Apply(&data_store)).await?;
         Ok(())
     }
 
@@ -145,8 +170,7 @@ impl Lane {
 
     /// An operator of this lane with these options.
     pub async fn operator_with(&self, wire: Wire, options: Options) -> Result<Operator> {
-        let confinement =
-            Confinement { namespace: self.namespace.clone(), data_store: self.data_store.clone() };
+        let confinement = Confinement { namespace: self.namespace.clone() };
         let client = ClientBuilder::try_from(self.api.config().await?)?
             .with_layer(&confinement)
             .with_layer(&wire)
@@ -316,11 +340,10 @@ async fn apply_definitions(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Makes an operator believe that a namespace and a DataStore are all there are, so that several share an API server.
+/// Makes an operator believe that a namespace and the stores of its lane are all there are, so that several share an API server.
 #[derive(Clone, Debug)]
 struct Confinement {
     namespace: String,
-    data_store: String,
 }
 
 /// The collections that the operator watches across namespaces.
@@ -337,7 +360,7 @@ impl Confinement {
     fn confined(&self, uri: &Uri) -> Option<Uri> {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let narrowed = if path == DATA_STORES {
-            format!("{path}?fieldSelector=metadata.name%3D{}&{query}", self.data_store)
+            format!("{path}?labelSelector={LANE}%3D{}&{query}", self.namespace)
         } else {
             let (group, kind) = NAMESPACED.iter().find(|(group, kind)| path == format!("{group}{kind}"))?;
             format!("{group}namespaces/{}/{kind}?{query}", self.namespace)

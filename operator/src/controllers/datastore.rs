@@ -15,7 +15,7 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::clock;
-use crate::context::{Context, data_store_of};
+use crate::context::{Context, uses};
 use crate::error::{Error, chain};
 use crate::fence;
 use crate::stores::{Examined, OpenStore};
@@ -138,7 +138,7 @@ pub(crate) fn users(name: &str, cx: &Context) -> Vec<String> {
         .tenants
         .all()
         .iter()
-        .filter(|tcp| data_store_of(tcp, &cx.settings.tenant) == Some(name))
+        .filter(|tcp| uses(tcp, name, &cx.settings.tenant))
         .map(|tcp| format!("{}/{}", tcp.namespace().unwrap_or_default(), tcp.name_any()))
         .collect();
     users.sort();

@@ -15,6 +15,14 @@ pub(super) fn noted(facts: &mut Facts, concern: Concern, error: Error) -> Error 
     error
 }
 
+/// Notes failures under their concern, and returns the first of them.
+pub(super) fn noted_all(facts: &mut Facts, concern: Concern, errors: Vec<Error>) -> Error {
+    let words: Vec<String> = errors.iter().map(Error::chain).collect();
+    let first = errors.into_iter().next().expect("somebody failed");
+    facts.find(concern, Finding::fails(first.reason(), words.join("; ")));
+    first
+}
+
 pub(super) fn certificates_finding(credentials: &Credentials, storage: &StorageCredentials) -> Finding {
     let until = credentials.deadline.min(storage.deadline);
     Finding::holds(
