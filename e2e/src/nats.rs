@@ -9,14 +9,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use async_nats::{Client, ConnectOptions};
+use futures::StreamExt;
 use jiff::SignedDuration;
 use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
 use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
-    sync::OnceCell,
 };
 use xtask::programs::Program;
 use zeroize::Zeroizing;
@@ -49,6 +51,8 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a start is tried: a port that was free may be taken by the time the server binds it.
 const ATTEMPTS: usize = 3;
+/// How long a client of a test waits for one answer.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a certificate of ours lasts.
 const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -113,6 +117,102 @@ pub struct Nats {
     options: Options,
 }
 
+/// A client of a test, that is not the operator.
+pub struct Hand {
+    client: Client,
+}
+
+/// What kine (as of v0.17.5) asks for when it starts. Source: `pkg/drivers/nats/new.go` of kine, and nats.go.
+pub fn of_kine(bucket: &str) -> Value {
+    bucket_of(bucket, "Holds kine key/values", 10)
+}
+
+/// What the Go operator makes. Source: `internal/datastore/nats.go` of Kamaji, and nats.go.
+pub fn of_go(bucket: &str) -> Value {
+    bucket_of(bucket, "", 1)
+}
+
+fn bucket_of(bucket: &str, description: &str, history: u32) -> Value {
+    json!({
+        "name": format!("KV_{bucket}"), "description": description, "subjects": [format!("$KV.{bucket}.>")],
+        "retention": "limits", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "discard": "new", "max_age": 0,
+        "max_msgs_per_subject": history, "max_msg_size": -1, "storage": "file", "num_replicas": 1,
+        "duplicate_window": 120_000_000_000_u64, "sealed": false, "deny_delete": true, "deny_purge": false,
+        "allow_rollup_hdrs": true, "allow_direct": true, "mirror_direct": false,
+    })
+}
+
+impl Hand {
+    /// The answer to a request; of `JetStream` also one that is an error.
+    pub async fn ask(&self, subject: &str, body: &Value) -> Result<Value> {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let answer = self.client.request(subject.to_owned(), body.into()).await?;
+        Ok(serde_json::from_slice(&answer.payload)?)
+    }
+
+    /// The answer to a request to the API, which is no error.
+    pub async fn api(&self, verb: &str, body: &Value) -> Result<Value> {
+        let answer = self.ask(&format!("$JS.API.{verb}"), body).await?;
+        anyhow::ensure!(answer.get("error").is_none(), "{verb}: {answer}");
+        Ok(answer)
+    }
+
+    /// A stream with these settings was made, if it was not there just so.
+    pub async fn make(&self, settings: &Value) -> Result<()> {
+        let name = settings["name"].as_str().context("a stream has a name")?;
+        self.api(&format!("STREAM.CREATE.{name}"), settings).await.map(drop)
+    }
+
+    /// A stream took this message.
+    pub async fn put(&self, subject: &str, text: &str) -> Result<()> {
+        let answer = self.client.request(subject.to_owned(), text.to_owned().into()).await?;
+        let answer: Value = serde_json::from_slice(&answer.payload)?;
+        anyhow::ensure!(answer.get("error").is_none(), "{subject}: {answer}");
+        Ok(())
+    }
+
+    /// Everything that is said in the account while `work` is done.
+    pub async fn overhear(&self, work: impl Future<Output = Result<()>>) -> Result<Vec<String>> {
+        let mut ear = self.client.subscribe(">").await?;
+        self.client.flush().await?;
+        work.await?;
+        // What was said before this is heard before it.
+        self.client.publish("the.end", "".into()).await?;
+        let mut heard = Vec::new();
+        while let Some(message) = ear.next().await {
+            if message.subject.as_str() == "the.end" {
+                break;
+            }
+            heard.push(message.subject.to_string());
+        }
+        Ok(heard)
+    }
+
+    /// All streams of the account by name, with their settings and how many messages they hold.
+    pub async fn streams(&self) -> Result<Vec<(String, Value, u64)>> {
+        let list = self.api("STREAM.LIST", &Value::Null).await?;
+        let streams = list["streams"].as_array().into_iter().flatten();
+        let mut found: Vec<_> = streams
+            .map(|stream| {
+                let mut settings = stream["config"].clone();
+                let name = settings["name"].as_str().unwrap_or_default().to_owned();
+                settings.as_object_mut().map(|settings| settings.remove("metadata"));
+                (name, settings, stream["state"]["messages"].as_u64().unwrap_or_default())
+            })
+            .collect();
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(found)
+    }
+
+    /// The last message on a subject of a stream, if there is one.
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<String>> {
+        let verb = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+        let answer = self.client.request(verb, Vec::new().into()).await?;
+        let found = answer.status.is_none();
+        Ok(found.then(|| String::from_utf8_lossy(&answer.payload).into_owned()))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -143,12 +243,6 @@ impl Nats {
             }
         }
         Err(last.context("at least one attempt was made")?)
-    }
-
-    /// The server that all tests of this process share, each in its own time; started by the first of them.
-    pub async fn shared() -> Result<&'static Self> {
-        static SHARED: OnceCell<Nats> = OnceCell::const_new();
-        SHARED.get_or_try_init(Self::start).await
     }
 
     /// Where it listens.
@@ -188,6 +282,27 @@ impl Nats {
     /// A client certificate that the server accepts.
     pub fn certificate(&self) -> Result<Pair> {
         Ok(self.authority.issue(&client_leaf("kamaji"), now())?)
+    }
+
+    /// A connection of the user of this name, which speaks the protocol as any client does.
+    ///
+    /// # Panics
+    /// Never: ring has what TLS 1.3 needs.
+    pub async fn connect(&self, user: &str) -> Result<Hand> {
+        let mut roots = RootCertStore::empty();
+        let anchors = CertificateDer::pem_slice_iter(self.authority.certificate().pem().as_bytes());
+        roots.add_parsable_certificates(anchors.filter_map(Result::ok));
+        let tls = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has TLS 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = ConnectOptions::with_user_and_password(user.to_owned(), self.options.password.clone())
+            .tls_client_config(tls)
+            .request_timeout(Some(REQUEST_DEADLINE))
+            .connect(format!("nats://{}", self.endpoint))
+            .await?;
+        Ok(Hand { client })
     }
 
     /// A server says who it is as soon as it is ready.

@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// The server knows us, and we lack a right.
     #[error(
-        "not allowed to {doing}; give the DataStore's user the right to it: the role root in etcd, CREATEROLE and CREATEDB in PostgreSQL"
+        "not allowed to {doing}; give the DataStore's user the right to it: the role root in etcd, CREATEROLE and CREATEDB in PostgreSQL, to publish to $JS.API.> and $KV.> in NATS"
     )]
     Forbidden {
         /// What we were doing.
@@ -84,6 +84,17 @@ pub enum Error {
     NoSpace {
         /// What we were doing.
         doing: String,
+    },
+    /// A NATS server that keeps nothing, at least for us.
+    #[error(
+        "JetStream is off at {endpoint}; turn it on in the server, and for the account of the DataStore's user"
+    )]
+    JetStreamOff {
+        /// Where the server was found.
+        endpoint: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
     },
     /// The server takes no writes: it is a standby, or was set so.
     #[error("{endpoint} is read-only; name the primary server in the DataStore, or let it take writes again")]
@@ -107,7 +118,7 @@ pub enum Error {
     #[error("the datastore reports that it is corrupt; repair it before it is used again")]
     Corrupt,
     /// What bears the account's name is not the account's.
-    #[error("{what}; choose another name for this tenant, or remove it from the datastore by hand")]
+    #[error("{what}; {}", .what.advice())]
     Foreign {
         /// What is not ours.
         what: Foreign,
@@ -185,6 +196,18 @@ pub enum Foreign {
     UnmarkedKeys(Schema),
     /// A database of this name exists, and nothing says that it is ours.
     UnmarkedDatabase(Schema),
+    /// A bucket of this name exists, and nothing says that it is ours.
+    UnmarkedBucket(Schema),
+    /// The whole datastore is another tenant's.
+    Occupied {
+        /// The other tenant's schema and its UID, if its mark can be read.
+        tenant: Option<(Schema, Owner)>,
+    },
+    /// The datastore holds what belongs to another cluster, and cannot keep us apart from it.
+    Neighbour {
+        /// The other cluster's bucket.
+        bucket: String,
+    },
 }
 
 /// What is wrong with a name.
@@ -226,6 +249,7 @@ impl Error {
             Self::Forbidden { .. } => "Forbidden",
             Self::AuthDisabled { .. } => "AuthDisabled",
             Self::NoSpace { .. } => "NoSpace",
+            Self::JetStreamOff { .. } => "JetStreamOff",
             Self::ReadOnly { .. } => "ReadOnly",
             Self::NoQuorum { .. } => "NoQuorum",
             Self::Corrupt => "Corrupt",
@@ -243,6 +267,18 @@ impl Error {
     /// Everything else may mend by itself and is worth another try later.
     pub fn needs_a_change(&self) -> bool {
         matches!(self, Self::Name { .. } | Self::Settings { .. } | Self::Foreign { .. })
+    }
+}
+
+impl Foreign {
+    /// What to do about it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Occupied { .. } | Self::Neighbour { .. } => {
+                "a NATS account holds one tenant: give this one a DataStore of its own, that logs in to another account"
+            }
+            _ => "choose another name for this tenant, or remove it from the datastore by hand",
+        }
     }
 }
 
@@ -266,6 +302,16 @@ impl fmt::Display for Foreign {
             }
             Self::UnmarkedDatabase(schema) => {
                 write!(f, "database {schema} exists and was not made for this tenant")
+            }
+            Self::UnmarkedBucket(schema) => {
+                write!(f, "bucket {schema} exists and was not made for this tenant")
+            }
+            Self::Occupied { tenant: Some((schema, owner)) } => {
+                write!(f, "this datastore belongs to the tenant with UID {owner}, whose bucket is {schema}")
+            }
+            Self::Occupied { tenant: None } => f.write_str("this datastore bears a mark that cannot be read"),
+            Self::Neighbour { bucket } => {
+                write!(f, "bucket {bucket} of this datastore holds the data of another cluster")
             }
         }
     }
@@ -293,6 +339,7 @@ mod tests {
             Error::Forbidden { doing: doing(), source: cause() },
             Error::AuthDisabled { endpoint: endpoint() },
             Error::NoSpace { doing: doing() },
+            Error::JetStreamOff { endpoint: endpoint(), source: cause() },
             Error::ReadOnly { endpoint: endpoint(), source: cause() },
             Error::NoQuorum { doing: doing(), source: cause() },
             Error::Corrupt,

@@ -75,6 +75,11 @@
 //! salt and eight bytes that take as long to make of a password as the verifier does; it tells whether the password has
 //! to be set anew, and everyone in the server can read it. Give tenants long random passwords.
 //!
+//! | in a NATS account | what |
+//! |---|---|
+//! | bucket `<schema>`, a stream `KV_<schema>` | has the settings that kine asks for |
+//! | message on `$KV._kamaji.owner`, in the stream `KV__kamaji` | the mark: `{"owner": "<uid>", "schema": "<schema>", "user": "<user>"}` |
+//!
 //! # Whose it is
 //! The marks are put first, both in one transaction, and removed last. What bears a mark of the account is the account's
 //! own, and is completed or repaired from whatever state it is found in. Everything else of the same name is foreign: it is
@@ -106,11 +111,38 @@
 //! connections and the memory of one server. The DataStore's user needs no more than `LOGIN CREATEROLE CREATEDB`; it
 //! becomes a member of each tenant's role. It is tested with PostgreSQL 15, and needs 14 at least.
 //!
+//! # What NATS leaves open
+//! NATS has no users that could be made over its protocol: a tenant's kine logs in as the DataStore itself does. What that
+//! user may do, the tenant may do, to the mark too. So tenants are kept apart by **NATS accounts**, which share no subject and
+//! no stream unless the server's administrator says so, and a NATS account holds one tenant. The first one marks it, and
+//! of several at once one succeeds. The next is refused with [`Foreign::Occupied`](error::Foreign::Occupied), through
+//! whichever DataStore it comes. A new tenant is refused as well where another kine keeps data in the same NATS account.
+//! Streams of other programs are neither looked into nor touched, but the tenant can read and change them: give each tenant an
+//! account of its own.
+//!
+//! ```text
+//! accounts {
+//!   BLUE {
+//!     jetstream: { max_file: 2G }
+//!     users: [{ user: blue, password: "…", permissions: {
+//!       publish: ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$SYS.REQ.USER.INFO"]
+//!       subscribe: ["_INBOX.>"]
+//!     }}]
+//!   }
+//! }
+//! jetstream { sync_interval: always }
+//! ```
+//!
+//! Those are all the rights that this crate and kine need. **`sync_interval: always`** matters: without it a server confirms
+//! what it has not yet brought to its disk, two minutes' worth by default, and a machine that loses power loses writes that
+//! the API server has confirmed; no client can see the setting. A bucket has one replica, as kine asks for, so it is there
+//! as long as its server is. It is tested with nats-server 2.15.
+//!
 //! # Features
-//! `etcd` (default) is the etcd driver; its build needs `protoc`. `postgres` is the PostgreSQL driver.
+//! `etcd` (default) is the etcd driver; its build needs `protoc`. `nats` is the NATS driver, `postgres` the PostgreSQL driver.
 
-#[cfg(not(any(feature = "etcd", feature = "postgres")))]
-compile_error!("choose at least one kind of datastore: the feature `etcd` or `postgres`");
+#[cfg(not(any(feature = "etcd", feature = "nats", feature = "postgres")))]
+compile_error!("choose at least one kind of datastore: the feature `etcd`, `nats` or `postgres`");
 
 pub mod account;
 pub mod config;
@@ -118,7 +150,11 @@ mod connection;
 pub mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
+// NATS takes no part in it.
+#[cfg(any(feature = "etcd", feature = "postgres"))]
 pub mod migrate;
+#[cfg(feature = "nats")]
+mod nats;
 mod pause;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -130,5 +166,7 @@ mod tls;
 
 #[cfg(feature = "etcd")]
 pub use etcd::Etcd;
+#[cfg(feature = "nats")]
+pub use nats::Nats;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

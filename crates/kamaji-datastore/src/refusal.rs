@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     NoSpace,
     /// The members' data differ.
     Corrupt,
+    /// The server keeps nothing.
+    JetStreamOff,
     /// Anything else.
     Other,
 }
@@ -87,6 +89,7 @@ impl Refusal {
             Self::ReadOnly => Error::ReadOnly { endpoint, source },
             Self::NoSpace => Error::NoSpace { doing },
             Self::Corrupt => Error::Corrupt,
+            Self::JetStreamOff => Error::JetStreamOff { endpoint, source },
             Self::Late | Self::OldRevision | Self::NoUser | Self::NoRole | Self::Raced | Self::Other => {
                 Error::Refused { doing, source }
             }

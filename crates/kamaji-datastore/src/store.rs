@@ -7,6 +7,8 @@ use crate::config::Settings;
 use crate::error::Error;
 #[cfg(feature = "etcd")]
 use crate::etcd::Etcd;
+#[cfg(feature = "nats")]
+use crate::nats::Nats;
 #[cfg(feature = "postgres")]
 use crate::postgres::Postgres;
 use crate::step::{self, Aim, Driver};
@@ -26,6 +28,9 @@ pub enum Store {
     /// An etcd cluster: a tenant has a user, a role and the keys below a prefix.
     #[cfg(feature = "etcd")]
     Etcd(Etcd),
+    /// A NATS account: one tenant has a bucket in it.
+    #[cfg(feature = "nats")]
+    Nats(Nats),
     /// A PostgreSQL server: a tenant has a role and a database that the role owns.
     #[cfg(feature = "postgres")]
     Postgres(Postgres),
@@ -102,6 +107,14 @@ pub enum Change {
     DatabaseGranted,
     /// The database was opened for connections.
     DatabaseOpened,
+    /// The stream that marks lie in was made; it stays.
+    PlaceMade,
+    /// The bucket was made.
+    BucketAdded,
+    /// The bucket was given the settings that kine asks for.
+    BucketFitted,
+    /// The bucket was removed, with all that was in it.
+    BucketDeleted,
 }
 
 /// An account as its mark in the datastore tells it, for finding those whose tenant is no more.
@@ -138,6 +151,8 @@ pub enum Leftover {
     Mark(String),
     /// The database.
     Database(Schema),
+    /// The bucket.
+    Bucket(Schema),
 }
 
 /// What comes of the same expression for every kind of datastore.
@@ -146,6 +161,8 @@ macro_rules! each {
         match $self {
             #[cfg(feature = "etcd")]
             Self::Etcd($store) => $verb,
+            #[cfg(feature = "nats")]
+            Self::Nats($store) => $verb,
             #[cfg(feature = "postgres")]
             Self::Postgres($store) => $verb,
         }
@@ -160,6 +177,15 @@ impl Store {
     #[cfg(feature = "etcd")]
     pub fn etcd(settings: Settings) -> Result<Self, Error> {
         Etcd::new(settings).map(Self::Etcd)
+    }
+
+    /// A NATS account, on one server or on several of one cluster. Nothing is sent before the first verb.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if there is no endpoint, the user name is empty, or what should be PEM cannot be read as such.
+    #[cfg(feature = "nats")]
+    pub fn nats(settings: Settings) -> Result<Self, Error> {
+        Nats::new(settings).map(Self::Nats)
     }
 
     /// A PostgreSQL server, or several of which one takes writes. Nothing is sent before the first verb.
@@ -334,6 +360,7 @@ impl fmt::Display for Leftover {
             Self::Keys { schema, count: None } => write!(f, "all keys below /{schema}/"),
             Self::Mark(key) => write!(f, "key {key}"),
             Self::Database(schema) => write!(f, "database {schema}"),
+            Self::Bucket(schema) => write!(f, "bucket {schema}"),
         }
     }
 }

@@ -81,6 +81,15 @@ pub(crate) fn config(tls: &Tls) -> Result<ClientConfig, Error> {
     config.with_client_auth_cert(chain, key).map_err(|error| unreadable("client certificate and key", &error))
 }
 
+/// What a handshake needs that trusts nobody: it fails, and says so.
+#[cfg(feature = "nats")]
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unreadable("TLS set-up", &error))?;
+    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// What a server says of our certificate, if it says that it does not accept it, or if it is not trusted itself.
 ///
 /// With TLS 1.3 a client is done before the server has looked at its certificate, and what it sends at once can cost it
