@@ -10,7 +10,7 @@ use crate::error::{Error, NameProblem};
 /// The longest schema name, in bytes: more than any database takes, short enough for every message.
 const LONGEST_SCHEMA: usize = 255;
 /// The longest user name, in bytes: it is the common name of the tenant's client certificate (X.520 `ub-common-name`).
-const LONGEST_USER: usize = 64;
+pub(crate) const LONGEST_USER: usize = 64;
 /// The longest owner, in bytes. Kubernetes UIDs have 36.
 const LONGEST_OWNER: usize = 64;
 /// The longest password, in bytes.

@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// The server knows us, and we lack a right.
     #[error(
-        "not allowed to {doing}; give the DataStore's user the right to it: the role root in etcd, CREATEROLE and CREATEDB in PostgreSQL, to publish to $JS.API.> and $KV.> in NATS"
+        "not allowed to {doing}; give the DataStore's user the right to it: the role root in etcd, CREATEROLE and CREATEDB in PostgreSQL, in MariaDB and MySQL the rights that the cause names, to publish to $JS.API.> and $KV.> in NATS"
     )]
     Forbidden {
         /// What we were doing.

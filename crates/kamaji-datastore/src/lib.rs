@@ -1,6 +1,6 @@
 //! Makes the account of one tenant exist or vanish in a shared datastore.
 //!
-//! Many Kubernetes control planes can share one etcd, or one PostgreSQL behind kine, if each API server has a user of its
+//! Many Kubernetes control planes can share one etcd, or one PostgreSQL, MariaDB or MySQL behind kine, if each API server has a user of its
 //! own that reaches its own data and nothing else. This crate makes such accounts, keeps them as they should be, and removes them without a trace. It
 //! knows nothing of Kubernetes: a controller of any kind can use it.
 //!
@@ -71,9 +71,17 @@
 //! | database `<schema>` | is the role's; nobody else may connect to it |
 //! | comment on the database | the mark: `kamaji/1 {"owner": "<uid>", "user": "<user>"}` |
 //!
+//! | in MariaDB and MySQL | what |
+//! |---|---|
+//! | user `<user>`@`%` | logs in with the account's password, over TLS if we come so ourselves |
+//! | database `<schema>` | the user may read and write it, and make and alter tables and indexes in it |
+//! | row of `_kamaji.owners` | the mark: the database, the user and the tenant's UID |
+//!
 //! The password is never sent: PostgreSQL is given the SCRAM-SHA-256 verifier that it would make of it. The fingerprint is a
 //! salt and eight bytes that take as long to make of a password as the verifier does; it tells whether the password has
-//! to be set anew, and everyone in the server can read it. Give tenants long random passwords.
+//! to be set anew, and everyone in the server can read it. MariaDB is given the hash that `mysql_native_password` keeps, which
+//! takes no time to compute and only administrators can read; MySQL is given that of `caching_sha2_password`. Give tenants
+//! long random passwords.
 //!
 //! | in a NATS account | what |
 //! |---|---|
@@ -81,7 +89,7 @@
 //! | message on `$KV._kamaji.owner`, in the stream `KV__kamaji` | the mark: `{"owner": "<uid>", "schema": "<schema>", "user": "<user>"}` |
 //!
 //! # Whose it is
-//! The marks are put first, both in one transaction, and removed last. What bears a mark of the account is the account's
+//! The marks are put first, both at once, and removed last. What bears a mark of the account is the account's
 //! own, and is completed or repaired from whatever state it is found in. Everything else of the same name is foreign: it is
 //! never altered, granted on or deleted, and [`ensure`](store::Store::ensure) fails with
 //! [`Error::Foreign`](error::Error::Foreign). The one exception is [`Standing::Recorded`](account::Standing::Recorded), for
@@ -90,6 +98,9 @@
 //! A role in PostgreSQL is made together with its mark. A database cannot be: it is made shut, as that role's, and is the
 //! account's because the account's marked role holds it, until it has its own mark and is opened. A tenant can change the
 //! comment on its own database, and gains nothing by it: what counts is the role's, which it cannot change.
+//!
+//! MariaDB and MySQL let users and databases bear no text of ours in all versions, so their marks are rows of a table of our
+//! own, which the first account makes and no tenant can read.
 //!
 //! [`audit`](store::Store::audit) lists the marks, so that accounts can be found whose owner is no more.
 //!
@@ -110,6 +121,20 @@
 //! Every role may read the names of all databases and roles, with their comments. All share the room on the disk, the
 //! connections and the memory of one server. The DataStore's user needs no more than `LOGIN CREATEROLE CREATEDB`; it
 //! becomes a member of each tenant's role. It is tested with PostgreSQL 15, and needs 14 at least.
+//!
+//! # What MariaDB and MySQL themselves leave open
+//! A privilege of the role `PUBLIC`, or of a user without a name, is everyone's: `prove_confined` tells of those that reach
+//! another tenant. All share the room on the disk, the connections and the memory of one server. The DataStore's user needs
+//! this and no more:
+//!
+//! ```sql
+//! GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE USER, PROCESS, CONNECTION ADMIN
+//!     ON *.* TO '<the DataStore's user>'@'%' WITH GRANT OPTION;
+//! ```
+//!
+//! (`CONNECTION_ADMIN` in MySQL.) The rights that tenants get can only be granted by who has them everywhere. A user's name has
+//! at most 32 characters in MySQL and 80 in MariaDB; [`longest_user`](store::Store::longest_user) says what fits both. It is
+//! tested with MariaDB 10.11. What it asks of MySQL 8 follows its documentation and was not run against it.
 //!
 //! # What NATS leaves open
 //! NATS has no users that could be made over its protocol: a tenant's kine logs in as the DataStore itself does. What that
@@ -139,10 +164,11 @@
 //! as long as its server is. It is tested with nats-server 2.15.
 //!
 //! # Features
-//! `etcd` (default) is the etcd driver; its build needs `protoc`. `nats` is the NATS driver, `postgres` the PostgreSQL driver.
+//! `etcd` (default) is the etcd driver; its build needs `protoc`. `mysql` is the driver of MariaDB and MySQL, `nats` the NATS
+//! driver, `postgres` the PostgreSQL driver.
 
-#[cfg(not(any(feature = "etcd", feature = "nats", feature = "postgres")))]
-compile_error!("choose at least one kind of datastore: the feature `etcd`, `nats` or `postgres`");
+#[cfg(not(any(feature = "etcd", feature = "mysql", feature = "nats", feature = "postgres")))]
+compile_error!("choose at least one kind of datastore: the feature `etcd`, `mysql`, `nats` or `postgres`");
 
 pub mod account;
 pub mod config;
@@ -153,6 +179,8 @@ mod etcd;
 // NATS takes no part in it.
 #[cfg(any(feature = "etcd", feature = "postgres"))]
 pub mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "nats")]
 mod nats;
 mod pause;
@@ -166,6 +194,8 @@ mod tls;
 
 #[cfg(feature = "etcd")]
 pub use etcd::Etcd;
+#[cfg(feature = "mysql")]
+pub use mysql::MySql;
 #[cfg(feature = "nats")]
 pub use nats::Nats;
 #[cfg(feature = "postgres")]

@@ -136,6 +136,10 @@ impl Driver for Postgres {
     type Observed = Observed;
     type Step = Step;
 
+    fn longest_user(&self) -> usize {
+        quote::LONGEST
+    }
+
     fn fits(account: &Account) -> Result<(), Error> {
         quote::fits(account)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::connection::Failure;
 use crate::error::{Error, Foreign};
 use crate::store::{Change, Residue};
@@ -26,6 +26,11 @@ pub(crate) trait Driver: Sync {
     type Observed: Debug + Send + Sync;
     /// One statement.
     type Step: Send + Sync;
+
+    /// The longest name that a new user should have here, in bytes.
+    fn longest_user(&self) -> usize {
+        account::LONGEST_USER
+    }
 
     /// Nothing, if the account's names can be names here.
     fn fits(account: &Account) -> Result<(), Error>;

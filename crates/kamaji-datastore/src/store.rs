@@ -7,6 +7,8 @@ use crate::config::Settings;
 use crate::error::Error;
 #[cfg(feature = "etcd")]
 use crate::etcd::Etcd;
+#[cfg(feature = "mysql")]
+use crate::mysql::MySql;
 #[cfg(feature = "nats")]
 use crate::nats::Nats;
 #[cfg(feature = "postgres")]
@@ -28,6 +30,9 @@ pub enum Store {
     /// An etcd cluster: a tenant has a user, a role and the keys below a prefix.
     #[cfg(feature = "etcd")]
     Etcd(Etcd),
+    /// A MariaDB or MySQL server: a tenant has a user and a database that the user reads and writes.
+    #[cfg(feature = "mysql")]
+    MySql(MySql),
     /// A NATS account: one tenant has a bucket in it.
     #[cfg(feature = "nats")]
     Nats(Nats),
@@ -107,7 +112,7 @@ pub enum Change {
     DatabaseGranted,
     /// The database was opened for connections.
     DatabaseOpened,
-    /// The stream that marks lie in was made; it stays.
+    /// The place where marks lie was made; it stays.
     PlaceMade,
     /// The bucket was made.
     BucketAdded,
@@ -147,7 +152,7 @@ pub enum Leftover {
         /// How many, if they were counted.
         count: Option<u64>,
     },
-    /// A mark: the key that it lies at.
+    /// A mark: the key that it lies at, and of which table, if it is in one.
     Mark(String),
     /// The database.
     Database(Schema),
@@ -161,6 +166,8 @@ macro_rules! each {
         match $self {
             #[cfg(feature = "etcd")]
             Self::Etcd($store) => $verb,
+            #[cfg(feature = "mysql")]
+            Self::MySql($store) => $verb,
             #[cfg(feature = "nats")]
             Self::Nats($store) => $verb,
             #[cfg(feature = "postgres")]
@@ -199,6 +206,19 @@ impl Store {
         Postgres::new(settings).map(Self::Postgres)
     }
 
+    /// A MariaDB or MySQL server, or several of which one takes writes. Nothing is sent before the first verb.
+    ///
+    /// The settings name a user in their basic auth, with an empty password if it is known by its client certificate alone.
+    /// With TLS, the users of tenants must come over TLS too. A process that has no provider of cryptography for TLS yet gets
+    /// ring's, because the client knows no other way to be given one.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if there is no endpoint or no user name, or what should be PEM cannot be read as such.
+    #[cfg(feature = "mysql")]
+    pub fn mysql(settings: Settings) -> Result<Self, Error> {
+        MySql::new(settings).map(Self::MySql)
+    }
+
     /// The datastore is reached, knows us, asks everyone who they are, and lets us do what the other verbs need.
     ///
     /// Leaves no trace in the datastore. An unreachable datastore is tried at once, whatever the pause.
@@ -208,7 +228,7 @@ impl Store {
 
     /// A new datastore is ready for tenants: whoever asks must say who they are. True if something had to be done.
     ///
-    /// PostgreSQL needs nothing; [`check`](Self::check) says whether it asks.
+    /// MySQL and PostgreSQL need nothing; [`check`](Self::check) says whether it asks.
     pub async fn initialise(&self) -> Result<bool, Error> {
         each!(self, store => store.initialise().await)
     }
@@ -283,6 +303,14 @@ impl Store {
     /// How much room the account's data takes, in bytes; nothing if the datastore cannot tell, or there is none.
     pub async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
         each!(self, store => store.used_bytes(account).await)
+    }
+
+    /// The longest name that a new user should have in this kind of datastore, in bytes: 32 with MySQL, where a UID has
+    /// its place only without its dashes.
+    ///
+    /// Accounts that are there already are not held to it, but to what their server takes.
+    pub fn longest_user(&self) -> usize {
+        each!(self, store => store.longest_user())
     }
 
     /// Whether this is the same datastore as the `other`, however either is reached. Never of two drivers.

@@ -65,12 +65,7 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
 /// [`Error::Settings`] if a certificate or the key cannot be read, or the key is not that of the certificate.
 pub(crate) fn config(tls: &Tls) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
-    // One that is odd does not spoil a bundle, as with every other TLS client.
-    let (usable, _) = roots.add_parsable_certificates(certificates(&tls.ca_pem, "certificate authority")?);
-    if usable == 0 {
-        let what = "the certificate authority holds no usable certificate".to_owned();
-        return Err(Error::Settings { what, source: None });
-    }
+    roots.add_parsable_certificates(anchors(tls)?);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unreadable("TLS set-up", &error))?
@@ -88,6 +83,21 @@ pub(crate) fn trusting_nobody() -> Result<ClientConfig, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| unreadable("TLS set-up", &error))?;
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// The certificates of the authorities that are trusted: one that is odd does not spoil a bundle, as with every other TLS
+/// client.
+///
+/// # Errors
+/// [`Error::Settings`] if none can be used.
+pub(crate) fn anchors(tls: &Tls) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let mut anchors = certificates(&tls.ca_pem, "certificate authority")?;
+    anchors.retain(|anchor| RootCertStore::empty().add(anchor.clone()).is_ok());
+    if anchors.is_empty() {
+        let what = "the certificate authority holds no usable certificate".to_owned();
+        return Err(Error::Settings { what, source: None });
+    }
+    Ok(anchors)
 }
 
 /// What a server says of our certificate, if it says that it does not accept it, or if it is not trusted itself.
