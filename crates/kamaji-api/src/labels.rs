@@ -37,6 +37,10 @@ pub const UPDATE_KINE: &str = "kamaji.clastix.io/update-kine";
 pub const DISCARD_OVERRIDE: &str = "kamaji.clastix.io/discard-override-data";
 /// On a TenantControlPlane: which key of the administrator's kubeconfig Secret the operator itself uses.
 pub const KUBECONFIG_SECRET_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
+/// Name of the tenant that a migration's Job and Secret belong to.
+pub const MIGRATION_TENANT_NAME: &str = "tcp.kamaji.clastix.io/name";
+/// Namespace of that tenant.
+pub const MIGRATION_TENANT_NAMESPACE: &str = "tcp.kamaji.clastix.io/namespace";
 /// On the Pods: checksum of the credentials for the datastore.
 pub const STORAGE_CONFIG: &str = "storage.kamaji.clastix.io/config";
 /// On the Pods: checksum of the certificates for the datastore.

@@ -9,7 +9,7 @@ mod konnectivity;
 mod pki;
 mod probes;
 mod scheduler;
-mod security;
+pub(crate) mod security;
 mod socket;
 
 use std::collections::BTreeMap;

@@ -127,6 +127,7 @@ pub mod konnectivity;
 pub mod kubeadm_config;
 pub mod kubeconfig;
 pub mod memory;
+pub mod migration;
 pub mod object;
 pub mod overrides;
 pub mod phase;

@@ -7,7 +7,7 @@ const NONROOT: i64 = 65532;
 
 /// Nobody is root, and the group may read the keys. What the user wishes is completed, not replaced: without a group of its
 /// own the Pod could not read them.
-pub(super) fn pod(wish: Option<&PodSecurityContext>) -> PodSecurityContext {
+pub(crate) fn pod(wish: Option<&PodSecurityContext>) -> PodSecurityContext {
     let wish = wish.cloned().unwrap_or_default();
     PodSecurityContext {
         run_as_non_root: wish.run_as_non_root.or_else(|| Some(wish.run_as_user != Some(0))),
@@ -23,7 +23,7 @@ pub(super) fn pod(wish: Option<&PodSecurityContext>) -> PodSecurityContext {
 
 /// No privileges beyond the user's own. Who the user is stands in the Pod's context, and only there, so that a wish about
 /// the Pod is not contradicted here.
-pub(super) fn container() -> SecurityContext {
+pub(crate) fn container() -> SecurityContext {
     with_capabilities(None)
 }
 

@@ -7,6 +7,7 @@ mod files;
 mod golden;
 mod kine;
 mod konnectivity;
+mod migration;
 mod pod_security;
 mod properties;
 mod renewal;
