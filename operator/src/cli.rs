@@ -29,6 +29,8 @@ pub enum Command {
     Manager(Box<ManagerArgs>),
     /// Make a new etcd ready to be a `DataStore`: add the user and role root and turn authentication on.
     EtcdInit(EtcdInitArgs),
+    /// Copy a tenant's data from one datastore to another; run by the operator in a Job.
+    Migrate(MigrateArgs),
     /// What users do with their tenants.
     #[command(flatten)]
     User(UserCommand),
@@ -193,6 +195,26 @@ pub struct EtcdInitArgs {
     pub timeout: Duration,
 }
 
+/// Flags of `kamaji migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// The `TenantControlPlane`, as namespace/name, for messages.
+    #[arg(long)]
+    pub tenant_control_plane: String,
+    /// The `DataStore` that the data goes to, for messages.
+    #[arg(long)]
+    pub target_datastore: String,
+    /// Remove what the tenant has left in the target, unless a migration of today has put it there.
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cleanup_prior_migration: bool,
+    /// How long it may take, such as 5m.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+    /// File that tells how both datastores are reached; the operator writes it into a Secret.
+    #[arg(long)]
+    pub route: PathBuf,
+}
+
 /// Flags of `kamaji join-command`.
 #[derive(Clone, Debug, Args)]
 pub struct JoinCommandArgs {
@@ -280,7 +302,9 @@ mod tests {
         let fixed = ["kamaji", "manager", "--pod-namespace=kamaji-system"];
         match Cli::try_parse_from(fixed.iter().chain(arguments))?.command {
             Command::Manager(args) => Ok(*args),
-            Command::EtcdInit(_) | Command::User(_) => unreachable!("the subcommand is fixed"),
+            Command::EtcdInit(_) | Command::Migrate(_) | Command::User(_) => {
+                unreachable!("the subcommand is fixed")
+            }
         }
     }
 

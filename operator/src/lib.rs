@@ -22,6 +22,7 @@ mod lease;
 mod logging;
 mod manager;
 mod metrics;
+pub mod migrate;
 mod place;
 mod report;
 mod session;
@@ -29,7 +30,7 @@ mod stores;
 mod tenants;
 mod world;
 
-pub use cli::{Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs, UserCommand};
+pub use cli::{Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs, MigrateArgs, UserCommand};
 pub use context::{FIELD_MANAGER, Settings};
 pub use join_command::{JoinCommand, JoinError, JoinRequest, NotJoinable, TimeToLive, join_command};
 pub use manager::{Options, manage};
@@ -41,6 +42,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Manager(args) => Box::pin(manager::run(*args)).await,
         Command::EtcdInit(args) => etcd_init::run(args).await,
+        Command::Migrate(args) => Box::pin(migrate::run(args)).await,
         Command::User(UserCommand::JoinCommand(args)) => Box::pin(join_command::run(args)).await,
     }
 }
