@@ -41,6 +41,9 @@ const MANAGEMENT: Bounds = Bounds {
     requests: 1000,
 };
 
+/// How long a tenant is left alone after a change: most changes come with others, and one pass sees to all of them.
+const LULL: Duration = Duration::from_millis(20);
+
 /// So many objects come with one answer to a list. All of a page is in memory twice, as text and as objects.
 const PAGE: u32 = 50;
 
@@ -286,7 +289,7 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
     let noticed = Arc::clone(&context);
     let tenants = streams.tenants.inspect_ok(move |tcp| noticed.notice(tcp));
     let tenant_controller = Controller::for_stream(tenants, context.caches.tenants.seen())
-        .with_config(controller::Config::default().concurrency(context.settings.concurrency))
+        .with_config(controller::Config::default().concurrency(context.settings.concurrency).debounce(LULL))
         .trigger_backoff(NoPause)
         .owns_stream(streams.secrets)
         .owns_stream(streams.config_maps)
