@@ -33,12 +33,11 @@ pub(crate) async fn run(args: MigrateArgs) -> anyhow::Result<()> {
     let next = ended.with_context(|| {
         format!("migrate {} to DataStore {}", args.tenant_control_plane, args.target_datastore)
     })?;
-    match next {
-        Next::Done => tracing::info!("the tenant is on the target"),
-        _ => {
-            tracing::info!("the copy is complete; the tenant's API servers must be stopped before it is used")
-        }
-    }
+    let end = match next {
+        Next::Done => "the tenant is on the target",
+        _ => "the source is fenced; the tenant's API servers must be stopped now",
+    };
+    tracing::info!(end, "as far as it goes");
     Ok(())
 }
 
