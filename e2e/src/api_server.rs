@@ -2,6 +2,7 @@
 //!
 //! There are no controllers and no nodes: the test plays the rest of the world.
 
+pub mod front;
 pub(crate) mod process;
 
 use std::{

@@ -104,6 +104,11 @@
 //!
 //! [`audit`](store::Store::audit) lists the marks, so that accounts can be found whose owner is no more.
 //!
+//! # Moving
+//! [`migrate`] moves a tenant's data from one datastore to another. While it does, and in the one that was left, the account
+//! bears a second mark: the key `/_kamaji/migrations/<schema>` in etcd, the member `migration` of the role's comment in
+//! PostgreSQL. [`ensure`](store::Store::ensure) opens no such account.
+//!
 //! # What etcd itself leaves open
 //! Any user may compact the history of all keys, and may fill the database for all. Neither shows or changes another's
 //! data: the first makes watches start over, the second is told as [`Error::NoSpace`](error::Error::NoSpace). An

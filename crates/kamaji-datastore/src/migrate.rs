@@ -93,7 +93,7 @@ pub use self::plan::{Next, Servers, Step};
 
 use self::mark::{Mark, Stage};
 use self::place::{Kind, Look, Trouble};
-use self::plan::{HEADROOM, Presence, Terms};
+use self::plan::{Data, HEADROOM, Presence, Terms};
 use self::reconcile::{Mode, Tally, Told, reconcile};
 use self::record::Shape;
 use self::sides::{AnyPlace, Sided};
@@ -188,7 +188,7 @@ impl Migration {
     /// One step was made, which is returned; or there is none to make now.
     pub async fn step(&self, servers: Servers, watch: Watch<'_>) -> Result<Next, Error> {
         for _ in 0..LOOKS {
-            match self.once(servers, watch).await {
+            match Box::pin(self.once(servers, watch)).await {
                 Err(Halt::Told((side, Trouble::Failure(failure))))
                     if failure.refusal.is_settled_by_another_look() =>
                 {
@@ -217,7 +217,7 @@ impl Migration {
     /// [`Error::Switched`] if the tenant has left the source.
     pub async fn abort(&self) -> Result<(), Error> {
         for _ in 0..LOOKS {
-            match self.abort_once().await {
+            match Box::pin(self.abort_once()).await {
                 Err(Halt::Told((_, Trouble::Failure(failure))))
                     if failure.refusal.is_settled_by_another_look() => {}
                 Err(halt) => return Err(halt.into()),
@@ -243,21 +243,25 @@ impl Migration {
         removed.map_err(|source| Error::Store { side: Side::Source, source })
     }
 
-    /// Nothing of an aborted copy is left in the target.
+    /// Nothing of an aborted copy is left in the target, nor an account there that was never used.
     ///
     /// # Errors
     /// [`Error::NotSwitched`] if the migration was not aborted: it may still need its copy.
     pub async fn discard_target(&self) -> Result<(), Error> {
         let (source, target) = self.look().await.map_err(Error::from)?;
-        let ours = |look: &Look| look.found.mark.clone().filter(|mark| mark.token == self.terms.token);
-        match (ours(&source), ours(&target)) {
-            (_, None) => Ok(()),
-            (Some(Mark { stage: Stage::Aborted, .. }), Some(_)) => {
-                let removed = self.to.store.remove(&self.to.account).await;
-                removed.map_err(|source| Error::Store { side: Side::Target, source })
-            }
-            (_, Some(_)) => Err(Error::NotSwitched),
+        let is_ours =
+            |look: &Look| look.found.mark.as_ref().is_some_and(|mark| mark.token == self.terms.token);
+        let is_aborted =
+            is_ours(&source) && source.found.mark.as_ref().is_some_and(|mark| mark.stage == Stage::Aborted);
+        if !is_aborted {
+            return if is_ours(&target) { Err(Error::NotSwitched) } else { Ok(()) };
         }
+        let is_unused = target.found.mark.is_none() && target.found.data == Data::None;
+        if is_ours(&target) || is_unused {
+            let removed = self.to.store.remove(&self.to.account).await;
+            removed.map_err(|source| Error::Store { side: Side::Target, source })?;
+        }
+        Ok(())
     }
 
     async fn look(&self) -> Result<(Look, Look), Told> {

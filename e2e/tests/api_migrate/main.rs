@@ -1,6 +1,7 @@
 //! Tenants' data goes between real datastores: nothing is lost, never two can be written, whatever is cut off.
 
 mod crash;
+mod load;
 mod pairs;
 mod refused;
 mod server;

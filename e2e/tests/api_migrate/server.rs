@@ -70,8 +70,8 @@ impl Kind {
 impl Server {
     pub(crate) async fn start(kind: Kind) -> Result<Self> {
         Ok(match kind {
-            Kind::Etcd => Self::Etcd(Etcd::start().await?),
-            Kind::Postgres => Self::Postgres(Postgres::start().await?),
+            Kind::Etcd => Self::Etcd(Box::pin(Etcd::start()).await?),
+            Kind::Postgres => Self::Postgres(Box::pin(Postgres::start()).await?),
         })
     }
 
