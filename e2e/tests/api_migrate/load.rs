@@ -61,7 +61,8 @@ struct Load {
     acknowledged: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     views: Vec<(Realm, Arc<Mutex<View>>)>,
-    tasks: JoinSet<()>,
+    writers: JoinSet<()>,
+    watchers: JoinSet<()>,
 }
 
 fn realms() -> Vec<Realm> {
@@ -267,21 +268,21 @@ impl View {
 impl Load {
     async fn start(site: &Site) -> Result<Self> {
         let (log, acknowledged, stop) = (Log::default(), Arc::default(), Arc::default());
-        let (mut tasks, mut views) = (JoinSet::new(), Vec::new());
+        let (mut writers, mut watchers, mut views) = (JoinSet::new(), JoinSet::new(), Vec::new());
         for realm in realms() {
             let view = Arc::new(Mutex::new(View::default()));
             let client = site.client().await?;
-            tasks.spawn(write(
+            writers.spawn(write(
                 realm.clone(),
                 client,
                 Arc::clone(&log),
                 Arc::clone(&acknowledged),
                 Arc::clone(&stop),
             ));
-            tasks.spawn(watch(realm.clone(), site.client().await?, Arc::clone(&view)));
+            watchers.spawn(watch(realm.clone(), site.client().await?, Arc::clone(&view)));
             views.push((realm, view));
         }
-        Ok(Self { log, acknowledged, stop, views, tasks })
+        Ok(Self { log, acknowledged, stop, views, writers, watchers })
     }
 
     /// Waits until so many more writes have been acknowledged.
@@ -299,6 +300,8 @@ impl Load {
     /// No write that was acknowledged is lost, revisions only grew, and every watcher has all that there is.
     async fn check(mut self, client: &Client) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
+        let ended = async { while self.writers.join_next().await.is_some() {} };
+        tokio::time::timeout(DEADLINE, ended).await.context("a writer does not end")?;
         let log = held(&self.log).clone();
         let mut objects = 0;
         for (realm, view) in &self.views {
@@ -335,7 +338,7 @@ impl Load {
             ensure!(went_back.is_empty(), "{went_back:?}");
         }
         ensure!(objects == log.len(), "{} of {} objects are there", objects, log.len());
-        self.tasks.shutdown().await;
+        self.watchers.shutdown().await;
         Ok(())
     }
 }
