@@ -4,6 +4,8 @@
 
 #[path = "api_operator_kine/image.rs"]
 mod image;
+#[path = "api_operator_kine/nats.rs"]
+mod nats;
 #[path = "api_operator_kine/postgres.rs"]
 mod postgres;
 #[path = "api_operator_kine/tenant.rs"]

@@ -131,8 +131,11 @@ pub async fn run_api_server_at(lane: &Lane, tenant: &str, address: IpAddr) -> Re
 /// Starts what stands between the API server and its store, if anything does.
 async fn run_kine(lane: &Lane, pod: &PodSpec, folder: &Path, address: IpAddr) -> Result<Option<Process>> {
     let Some(container) = container(pod, kine::NAME) else { return Ok(None) };
+    let mounted = Mounted::of(container, folder);
     let variables = variables(container, &lane.objects()).await?;
-    let arguments = Mounted::of(container, folder).arguments(container);
+    let variables: Vec<_> =
+        variables.into_iter().map(|(name, value)| (name, mounted.rewritten(&value))).collect();
+    let arguments = mounted.arguments(container);
     // Only this tenant has this address.
     let arguments: Vec<String> =
         arguments.iter().map(|argument| argument.replace("=:", &format!("={address}:"))).collect();

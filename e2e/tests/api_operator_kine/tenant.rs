@@ -33,7 +33,7 @@ async fn texts(lane: &Lane, secret: &str) -> BTreeMap<String, String> {
 }
 
 /// So many objects are written, and read back as they were written.
-async fn keeps_objects(client: &Client) {
+pub(crate) async fn keeps_objects(client: &Client) {
     let api = Api::<ConfigMap>::namespaced(client.clone(), "default");
     let named = |number: usize| -> ConfigMap {
         let data = json!({ "number": number.to_string() });

@@ -37,9 +37,11 @@ pub(super) async fn open(
     }
     let store = match spec.driver {
         Driver::Etcd => Store::etcd(settings.clone()),
+        Driver::Nats => Store::nats(settings.clone()),
         Driver::PostgreSql => Store::postgres(settings.clone()),
-        other => {
-            let message = format!("this version cannot drive {} yet: use etcd or PostgreSQL", other.as_str());
+        other @ Driver::MySql => {
+            let message =
+                format!("this version cannot drive {} yet: use etcd, PostgreSQL or NATS", other.as_str());
             return Err(("DriverUnsupported", message));
         }
     };
@@ -90,8 +92,8 @@ fn admission(driver: Driver, material: &Material) -> Result<Admission, Problem> 
         text.map_err(|_| (INVALID_TLS, format!("spec.tlsConfig.{field}: is no text: give it in PEM")))
     };
     let ca_pem = material.ca.as_deref().map(|pem| text("certificateAuthority.certificate", pem));
-    // A certificate that opens the store without a password is the operator's alone.
-    let shared = material.client.as_ref().filter(|_| material.login.is_some());
+    // A certificate that opens a database without a password is the operator's alone. In NATS tenants log in as it does.
+    let shared = material.client.as_ref().filter(|_| material.login.is_some() || driver == Driver::Nats);
     let client_pem = shared.map(|(certificate, key)| {
         let key = Zeroizing::new(text("clientCertificate.privateKey", key)?);
         Ok((text("clientCertificate.certificate", certificate)?, key))
@@ -180,6 +182,12 @@ mod tests {
         assert_eq!(kine(Driver::PostgreSql, &with_login()).login, None);
         assert_eq!(kine(Driver::MySql, &with_login()).login, None);
         assert!(kine(Driver::Nats, &with_login()).login.is_some());
+    }
+
+    #[test]
+    fn a_tenant_of_nats_shows_the_certificate_even_if_it_is_all_that_there_is() {
+        let kine = kine(Driver::Nats, &with_certificate(material()));
+        assert!(kine.login.is_none() && kine.client_pem.is_some());
     }
 
     #[test]
