@@ -2,11 +2,14 @@
 
 pub mod api_server;
 pub mod crash;
+pub mod credentials;
 pub mod cut;
 pub mod digest;
 pub mod etcd;
+pub mod faults;
 pub mod guest;
 pub mod interior;
+pub mod mariadb;
 pub mod nats;
 pub mod operator;
 pub mod postgres;

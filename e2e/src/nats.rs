@@ -1,19 +1,13 @@
 //! A real NATS with `JetStream`: TLS, passwords, and accounts, of which each sees nothing of the others.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_nats::{Client, ConnectOptions};
 use futures::StreamExt;
 use jiff::SignedDuration;
 use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
-use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
+use kamaji_pki::{Authority, Pair};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
@@ -25,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     api_server::{self, process::Process},
+    credentials::{self, Shown},
     etcd::{client_leaf, now},
 };
 
@@ -85,15 +80,6 @@ pub enum Door {
     Open,
     /// In clear text, with a password.
     Clear,
-}
-
-/// What certificate the server shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// A sound one.
-    Sound,
-    /// One that ended an hour ago.
-    Expired,
 }
 
 /// Whether the server keeps anything.
@@ -339,7 +325,7 @@ async fn launch(options: &Options) -> Result<Nats> {
     let [port] = api_server::free_ports()?;
     let folder = api_server::fresh_folder("nats")?;
     let authority = Authority::create("kamaji-e2e-nats", now(), VALIDITY)?;
-    write_credentials(&folder, &authority, options.shown)?;
+    credentials::write(&folder, &authority, "nats", options.shown)?;
     let file = folder.join("nats.conf");
     fs::write(&file, serde_json::to_string_pretty(&configuration(&folder, port, options))?)?;
     let arguments = ["-c".to_owned(), file.display().to_string()];
@@ -348,25 +334,6 @@ async fn launch(options: &Options) -> Result<Nats> {
     let nats = Nats { process, authority, endpoint, options: options.clone() };
     nats.wait_ready().await?;
     Ok(nats)
-}
-
-fn write_credentials(folder: &Path, authority: &Authority, shown: Shown) -> Result<()> {
-    let names = Names {
-        dns: BTreeSet::from(["localhost".to_owned()]),
-        ips: BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-    };
-    let leaf = Leaf { usage: Usage::Server, names, ..client_leaf("nats") };
-    let server = match shown {
-        Shown::Sound => authority.issue(&leaf, now())?,
-        Shown::Expired => {
-            let hour = SignedDuration::from_hours(1);
-            authority.issue(&Leaf { valid_for: hour, ..leaf }, now() - hour - hour)?
-        }
-    };
-    fs::write(folder.join("ca.crt"), authority.certificate().pem())?;
-    fs::write(folder.join("server.crt"), server.certificate().pem())?;
-    fs::write(folder.join("server.key"), server.key().pem())?;
-    Ok(())
 }
 
 /// The server reads JSON as its own format.

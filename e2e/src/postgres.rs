@@ -1,9 +1,7 @@
 //! A real PostgreSQL as tenants share it: TLS, passwords, and an administrator with no more rights than are needed.
 
 use std::{
-    collections::BTreeSet,
     fs,
-    net::{IpAddr, Ipv4Addr},
     ops::Deref,
     path::{Path, PathBuf},
     process::Command,
@@ -13,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use jiff::SignedDuration;
 use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
-use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
+use kamaji_pki::{Authority, Pair};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_postgres::{Config, config::SslMode};
@@ -22,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     api_server::{self, process::Process},
+    credentials::{self, Shown},
     etcd::{client_leaf, now},
 };
 
@@ -71,15 +70,6 @@ pub enum Statements {
     Failed,
     /// All.
     All,
-}
-
-/// What certificate the server shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// A sound one.
-    Sound,
-    /// One that ended an hour ago.
-    Expired,
 }
 
 /// One PostgreSQL with an authority of its own. Its processes and files are gone once this is dropped, or our own process
@@ -227,7 +217,7 @@ async fn launch(statements: Statements, shown: Shown) -> Result<Postgres> {
     let [port] = api_server::free_ports()?;
     let folder = api_server::fresh_folder("postgres")?;
     let authority = Authority::create("kamaji-e2e-postgres", now(), VALIDITY)?;
-    write_credentials(&folder, &authority, shown)?;
+    credentials::write(&folder, &authority, "postgres", shown)?;
     initialise(&folder)?;
     let arguments = arguments(&folder, port, statements);
     let process = Process::start("PostgreSQL", Path::new("sh"), &folder, &arguments)?;
@@ -278,25 +268,6 @@ fn as_account() -> Vec<String> {
 fn run(command: &mut Command) -> Result<()> {
     let output = command.current_dir("/").output().with_context(|| format!("running {command:?}"))?;
     ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-fn write_credentials(folder: &Path, authority: &Authority, shown: Shown) -> Result<()> {
-    let names = Names {
-        dns: BTreeSet::from(["localhost".to_owned()]),
-        ips: BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-    };
-    let leaf = Leaf { usage: Usage::Server, names, ..client_leaf("postgres") };
-    let server = match shown {
-        Shown::Sound => authority.issue(&leaf, now())?,
-        Shown::Expired => {
-            let hour = SignedDuration::from_hours(1);
-            authority.issue(&Leaf { valid_for: hour, ..leaf }, now() - hour - hour)?
-        }
-    };
-    fs::write(folder.join("ca.crt"), authority.certificate().pem())?;
-    fs::write(folder.join("server.crt"), server.certificate().pem())?;
-    fs::write(folder.join("server.key"), server.key().pem())?;
     Ok(())
 }
 

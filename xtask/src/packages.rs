@@ -41,6 +41,7 @@ const PACKAGES: &[Package] = &[
     package("socat", "socat", Need::Cluster),
     package("busybox-static", "busybox", Need::Cluster),
     package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres", Need::Cluster),
+    package("mariadb-server-core", "mariadbd", Need::Cluster),
     package("gcc", "gcc", Need::Cluster),
     package("libc6-dev", "/usr/include/stdio.h", Need::Cluster),
 ];

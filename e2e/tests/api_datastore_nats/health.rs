@@ -1,31 +1,27 @@
 //! What is wrong with a datastore is told apart, and never waited for without end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use kamaji_datastore::{
-    config::{BasicAuth, Deadlines, Endpoint, Settings, Tls},
+    config::{BasicAuth, Endpoint, Settings},
     store::Store,
 };
 use kamaji_e2e::{
+    credentials::Shown,
     etcd::{
         client_leaf, now,
         proxy::{Mode, Proxy},
     },
-    nats::{
-        Door, JetStream, Nats, OPERATOR, OWNER, Options, PASSWORD, PLAIN, READER, SMALL, SMALL_BYTES, Shown,
-    },
+    faults::{self, showing, words},
+    nats::{Door, JetStream, Nats, OPERATOR, OWNER, Options, PASSWORD, PLAIN, READER, SMALL, SMALL_BYTES},
 };
-use kamaji_pki::{Authority, Leaf, Pair};
+use kamaji_pki::{Authority, Leaf};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{account, assert_complete, assert_gone, operator, owner};
-
-/// Short enough for a test of what never answers.
-const SHORT: Deadlines =
-    Deadlines { connect: Duration::from_secs(3), request: Duration::from_secs(3), pause: Duration::ZERO };
 
 /// All verbs fail with this reason; returns the words of the first.
 async fn assert_all_fail(settings: Settings, reason: &str) -> Result<String> {
@@ -46,21 +42,8 @@ async fn assert_all_fail(settings: Settings, reason: &str) -> Result<String> {
     Ok(words)
 }
 
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 async fn behind(door: Door) -> Result<Nats> {
     Nats::start_with(Options { door, ..Options::default() }).await
-}
-
-fn showing(settings: Settings, pair: &Pair) -> Settings {
-    let key = Zeroizing::new(pair.key().pem().as_bytes().to_vec());
-    let client = Some((pair.certificate().pem().into(), key));
-    let tls = settings.tls.map(|tls| Tls { client, ..tls });
-    Settings { tls, ..settings }
 }
 
 fn knowing(settings: Settings, username: &str, password: &str) -> Settings {
@@ -202,42 +185,20 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
 #[tokio::test]
 async fn silence_and_absence_are_told_in_time() -> Result<()> {
     let nats = Nats::start().await?;
-    let proxy = Proxy::start(nats.endpoint()).await?;
-    let endpoints = vec![proxy.endpoint().clone()];
-    let settings = Settings { endpoints, deadlines: SHORT, ..nats.settings() };
-    let store = Store::nats(settings.clone())?;
-    store.check().await?;
-    proxy.set(Mode::Swallow);
-    assert_eq!(store.check().await.expect_err("silent").reason(), "Timeout");
-    let words = assert_all_fail(settings.clone(), "Unreachable").await?;
-    assert!(words.contains("no answer within") || words.contains("timed out"), "{words}");
-    proxy.set(Mode::Refuse);
-    let words = assert_all_fail(settings, "Unreachable").await?;
-    assert!(words.contains(&proxy.endpoint().to_string()), "{words}");
-    proxy.set(Mode::Pass);
-    store.check().await?;
-    Ok(())
+    faults::silence_and_absence_are_told(nats.endpoint(), nats.settings(), Store::nats, &account("silent"))
+        .await
 }
 
 #[tokio::test]
 async fn an_unreachable_datastore_is_left_alone_for_a_while() -> Result<()> {
     let nats = Nats::start().await?;
-    let proxy = Proxy::start(nats.endpoint()).await?;
-    proxy.set(Mode::Refuse);
-    let deadlines = Deadlines { pause: Duration::from_hours(1), ..SHORT };
-    let endpoints = vec![proxy.endpoint().clone()];
-    let store = Store::nats(Settings { endpoints, deadlines, ..nats.settings() })?;
-    let account = account("paused");
-    assert_eq!(store.ensure(&account).await.expect_err("refused").reason(), "Unreachable");
-    let tried = proxy.connections();
-    for _ in 0..20 {
-        assert_eq!(store.ensure(&account).await.expect_err("paused").reason(), "Unreachable");
-    }
-    assert_eq!(proxy.connections(), tried, "nobody asked");
-    proxy.set(Mode::Pass);
-    store.check().await?;
-    store.ensure(&account).await?;
-    Ok(())
+    faults::an_unreachable_one_is_left_alone(
+        nats.endpoint(),
+        nats.settings(),
+        Store::nats,
+        &account("paused"),
+    )
+    .await
 }
 
 #[tokio::test]

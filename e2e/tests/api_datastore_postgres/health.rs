@@ -1,56 +1,27 @@
 //! What is wrong with a datastore is told apart, and never waited for without end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use kamaji_datastore::{
-    config::{Deadlines, Endpoint, Settings, Tls},
+    config::{Endpoint, Settings},
     store::Store,
 };
 use kamaji_e2e::{
-    etcd::{
-        client_leaf, now,
-        proxy::{Mode, Proxy},
-    },
-    postgres::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, Postgres, SUPERUSER, Shown, Statements, TRUSTED},
+    credentials::Shown,
+    etcd::{client_leaf, now, proxy::Proxy},
+    faults::{self, showing, words},
+    postgres::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, Postgres, SUPERUSER, Statements, TRUSTED},
 };
-use kamaji_pki::{Authority, Leaf, Pair};
-use zeroize::Zeroizing;
+use kamaji_pki::{Authority, Leaf};
 
 use super::{account, assert_complete, assert_gone, operator};
 
-/// Short enough for a test of what never answers.
-const SHORT: Deadlines =
-    Deadlines { connect: Duration::from_secs(3), request: Duration::from_secs(3), pause: Duration::ZERO };
-
 /// All verbs fail with this reason; returns the words of the first.
 async fn assert_all_fail(settings: Settings, reason: &str) -> Result<String> {
-    let store = Store::postgres(settings)?;
     let account = account("unhealthy", "unhealthy");
-    let errors = [
-        store.check().await.map(|_| ()).expect_err("check"),
-        store.ensure(&account).await.map(|_| ()).expect_err("ensure"),
-        store.remove(&account).await.expect_err("remove"),
-        store.residue(&account).await.map(|_| ()).expect_err("residue"),
-    ];
-    for error in &errors {
-        assert_eq!(error.reason(), reason, "{}", words(error));
-    }
-    Ok(words(&errors[0]))
-}
-
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn showing(settings: Settings, pair: &Pair) -> Settings {
-    let key = Zeroizing::new(pair.key().pem().as_bytes().to_vec());
-    let client = Some((pair.certificate().pem().into(), key));
-    let tls = settings.tls.map(|tls| Tls { client, ..tls });
-    Settings { tls, ..settings }
+    Ok(faults::assert_all_fail(&Store::postgres(settings)?, &account, reason).await)
 }
 
 #[tokio::test]
@@ -200,43 +171,22 @@ async fn a_read_only_server_is_named_and_passed_over() -> Result<()> {
 #[tokio::test]
 async fn silence_and_absence_are_told_in_time() -> Result<()> {
     let postgres = Postgres::shared().await?;
-    let proxy = Proxy::start(postgres.endpoint()).await?;
-    let endpoints = vec![proxy.endpoint().clone()];
-    let settings = Settings { endpoints, deadlines: SHORT, ..postgres.settings() };
-    let store = Store::postgres(settings.clone())?;
-    store.check().await?;
-    proxy.set(Mode::Swallow);
-    assert_eq!(store.check().await.expect_err("silent").reason(), "Timeout");
-    let words = assert_all_fail(settings.clone(), "Unreachable").await?;
-    assert!(words.contains("no answer within"), "{words}");
-    proxy.set(Mode::Refuse);
-    let words = assert_all_fail(settings, "Unreachable").await?;
-    assert!(words.contains(&proxy.endpoint().to_string()), "{words}");
-    proxy.set(Mode::Pass);
-    store.check().await?;
-    Ok(())
+    let account = account("silent", "silent");
+    faults::silence_and_absence_are_told(postgres.endpoint(), postgres.settings(), Store::postgres, &account)
+        .await
 }
 
 #[tokio::test]
 async fn an_unreachable_datastore_is_left_alone_for_a_while() -> Result<()> {
     let postgres = Postgres::shared().await?;
-    let proxy = Proxy::start(postgres.endpoint()).await?;
-    proxy.set(Mode::Refuse);
-    let deadlines = Deadlines { pause: Duration::from_hours(1), ..SHORT };
-    let endpoints = vec![proxy.endpoint().clone()];
-    let store = Store::postgres(Settings { endpoints, deadlines, ..postgres.settings() })?;
     let account = account("paused", "paused");
-    assert_eq!(store.ensure(&account).await.expect_err("refused").reason(), "Unreachable");
-    let tried = proxy.connections();
-    for _ in 0..20 {
-        assert_eq!(store.ensure(&account).await.expect_err("paused").reason(), "Unreachable");
-    }
-    assert_eq!(proxy.connections(), tried, "nobody asked");
-    proxy.set(Mode::Pass);
-    store.check().await?;
-    store.ensure(&account).await?;
-    store.remove(&account).await?;
-    Ok(())
+    faults::an_unreachable_one_is_left_alone(
+        postgres.endpoint(),
+        postgres.settings(),
+        Store::postgres,
+        &account,
+    )
+    .await
 }
 
 #[tokio::test]

@@ -9,7 +9,10 @@ use kamaji_datastore::{
     config::{BasicAuth, Endpoint, Settings},
     store::Store,
 };
-use kamaji_e2e::postgres::{PASSWORD, Postgres, SUPERUSER, Shown, Statements};
+use kamaji_e2e::{
+    credentials::Shown,
+    postgres::{PASSWORD, Postgres, SUPERUSER, Statements},
+};
 use zeroize::Zeroizing;
 
 use super::{account, assert_gone};
