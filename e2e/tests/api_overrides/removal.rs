@@ -106,6 +106,14 @@ async fn an_empty_place_goes_at_once_and_a_kind_moves_from_store_to_store() {
     assert_eq!(argument(&lane, "blue").await, told(&[("/events", third)]));
     assert_eq!(found(second, &tcp).await, "", "nothing lay there");
     assert_ne!(found(third, &tcp).await, "");
+
+    keep(&lane, "blue", &[("/events", "second")]).await;
+    let back = |tcp: &TenantControlPlane| {
+        places(tcp).iter().all(|place| place.data_store_name == named(&lane, "second"))
+    };
+    lane.tenant_that("blue", "back", back).await.unwrap();
+    assert_eq!(argument(&lane, "blue").await, told(&[("/events", second)]));
+    assert!(found(second, &tcp).await.contains("user "), "what was removed is made anew");
 }
 
 /// The second name leads to the very etcd where everything else of the tenant is.
