@@ -3,6 +3,7 @@
 use kamaji_api::v1alpha1::{CertificatesStatus, ChecksummedSecret, Driver, TenantControlPlaneStatus};
 use kamaji_api::{Child, Tenant};
 
+use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
 
 /// A tenant's claim on its place in a datastore. It is written down before anything is made there, and never changes.
@@ -29,6 +30,10 @@ pub struct Memory {
     pub overrides: Vec<OverrideClaim>,
     /// True once the place was set up completely.
     pub storage_is_set_up: bool,
+    /// The last try to move the data elsewhere, unless it ended well.
+    pub attempt: Option<Attempt>,
+    /// Places that the tenant has left.
+    pub retired: Vec<Retired>,
     certificates: CertificatesStatus,
 }
 
@@ -53,6 +58,8 @@ impl Memory {
                 .filter(|version| !version.is_empty()),
             claim,
             overrides: storage.overrides.iter().filter_map(OverrideClaim::of).collect(),
+            attempt: storage.migration.as_ref().and_then(Attempt::of),
+            retired: storage.left.iter().filter_map(Retired::of).collect(),
             storage_is_set_up: setup.checksum.is_some_and(|sum| !sum.is_empty()),
             certificates: status.certificates.clone().unwrap_or_default(),
         }

@@ -278,6 +278,8 @@ impl Stamp<'_> {
             config: self.secret(Child::DatastoreConfig, known.config),
             certificate: self.secret(Child::DatastoreCertificate, known.certificate),
             overrides: facts.overrides.as_ref().map_or(known.overrides, |places| reported(places)),
+            migration: known.migration,
+            left: known.left,
             setup: Some(StorageSetupStatus {
                 schema: Some(claim.schema.clone()),
                 user: Some(claim.user.clone()),

@@ -70,6 +70,66 @@ pub struct StorageStatus {
     /// The tenant's places in other stores, where single kinds of objects are kept: one per DataStore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<StorageOverrideStatus>,
+    /// The migration to another DataStore that is under way, or the last one if it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationStatus>,
+    /// Places that the tenant has left. They take no writes, and are removed when their time has come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftStorageStatus>,
+}
+
+/// A migration of the tenant's data to another DataStore. It is written down before anything is done.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationStatus {
+    /// Name of the DataStore that the data goes to.
+    #[serde(default)]
+    pub data_store_name: String,
+    /// Driver of that DataStore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
+    /// Database, prefix or bucket there.
+    #[serde(default)]
+    pub schema: String,
+    /// User there.
+    #[serde(default)]
+    pub user: String,
+    /// Names this try; both stores bear it.
+    #[serde(default)]
+    pub token: String,
+    /// Generation of the spec that asked for it.
+    #[serde(default)]
+    pub generation: i64,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// Why it was given up, if it was. A change of the spec begins another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A place in a DataStore that the tenant has left.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftStorageStatus {
+    /// Name of the DataStore.
+    #[serde(default)]
+    pub data_store_name: String,
+    /// Driver of the DataStore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
+    /// Database, prefix or bucket.
+    #[serde(default)]
+    pub schema: String,
+    /// User.
+    #[serde(default)]
+    pub user: String,
+    /// The migration that it was left by.
+    #[serde(default)]
+    pub token: String,
+    /// Since when it has been left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 /// The tenant's place in a store that keeps some kinds of its objects. It is written down before anything is made there.

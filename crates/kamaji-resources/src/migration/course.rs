@@ -1,0 +1,276 @@
+//! What comes next for a tenant whose data is to be in another DataStore, decided from what is known.
+
+use jiff::Timestamp;
+use kamaji_api::v1alpha1::{Driver, LeftStorageStatus, MigrationStatus};
+
+use crate::memory::Claim;
+
+/// One try to move a tenant's data. It is written down before anything is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The tenant's place in the store that it goes to.
+    pub claim: Claim,
+    /// Names the try; both stores bear it. Once given up, it is spent.
+    pub token: String,
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// When it began.
+    pub started: Timestamp,
+    /// Why it was given up, if it was.
+    pub failure: Option<String>,
+}
+
+/// A place that the tenant has left, which takes no writes and is removed when its time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// The place.
+    pub claim: Claim,
+    /// Under which token it was left.
+    pub token: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What to do about where the data is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The data is where it should be.
+    Rest,
+    /// A new try is to be written down.
+    Begin,
+    /// This try goes on.
+    Continue(Attempt),
+    /// This try is to be ended, and the tenant to be let in where it was: it is to go elsewhere, or nowhere.
+    TurnBack(Attempt),
+    /// The last try was given up, and nobody has asked again.
+    Failed(Attempt),
+}
+
+/// What to do about where the data is to be, given where it `is`, where the spec of this `generation` wants it, and what was
+/// `tried` last.
+pub fn course(is: &Claim, wanted: &str, generation: i64, tried: Option<&Attempt>) -> Course {
+    let moves = is.data_store != wanted;
+    match tried {
+        None if moves => Course::Begin,
+        None => Course::Rest,
+        Some(attempt) if attempt.failure.is_none() => {
+            let same = attempt.claim.data_store == wanted;
+            if same { Course::Continue(attempt.clone()) } else { Course::TurnBack(attempt.clone()) }
+        }
+        Some(_) if !moves => Course::Rest,
+        Some(attempt) if attempt.generation == generation && attempt.claim.data_store == wanted => {
+            Course::Failed(attempt.clone())
+        }
+        Some(_) => Course::Begin,
+    }
+}
+
+/// How far the Job of a try is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// There is none.
+    Absent,
+    /// It runs, or waits for a node.
+    Running,
+    /// It ended well.
+    Complete,
+    /// It ended, and will not be tried again: why.
+    Failed(String),
+}
+
+/// What the two stores say of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// The tenant can still write where it is.
+    Open,
+    /// It can write nowhere, and its data is being copied.
+    Fenced,
+    /// Its data is copied and compared: once its API servers are gone, it can be switched.
+    Ready,
+    /// It is switched.
+    Switched,
+}
+
+/// What is known of a try that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// How far the Job is.
+    pub errand: Errand,
+    /// What the stores say.
+    pub hint: Hint,
+    /// How many of the tenant's Pods are there, whatever their state.
+    pub pods: usize,
+}
+
+/// What to do for a try that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// The Job is to be made.
+    Send,
+    /// The tenant goes on as it is; a look later tells more.
+    Wait,
+    /// The tenant's Pods are to go, and to stay away.
+    Stop,
+    /// The switch is to be made: nobody is there who could notice.
+    Switch,
+    /// The tenant is on the target: that is to be written down.
+    Arrive,
+    /// The try is to be given up: why.
+    GiveUp(String),
+}
+
+/// What to do for a try that goes on.
+///
+/// A Job that is gone is made again: what it did before, the stores tell it.
+pub fn next(given: &Given) -> Move {
+    match (given.hint, &given.errand) {
+        (Hint::Switched, _) => Move::Arrive,
+        (Hint::Ready, _) if given.pods > 0 => Move::Stop,
+        (Hint::Ready, _) => Move::Switch,
+        (_, Errand::Failed(why)) => Move::GiveUp(why.clone()),
+        (_, Errand::Absent) => Move::Send,
+        (Hint::Fenced, _) => Move::Stop,
+        (Hint::Open, Errand::Running | Errand::Complete) => Move::Wait,
+    }
+}
+
+impl Attempt {
+    /// As the status keeps it.
+    pub fn status(&self) -> MigrationStatus {
+        MigrationStatus {
+            data_store_name: self.claim.data_store.clone(),
+            driver: Some(self.claim.driver),
+            schema: self.claim.schema.clone(),
+            user: self.claim.user.clone(),
+            token: self.token.clone(),
+            generation: self.generation,
+            started: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.started)),
+            failure: self.failure.clone(),
+        }
+    }
+
+    pub(crate) fn of(status: &MigrationStatus) -> Option<Self> {
+        let claim = claim(&status.data_store_name, status.driver, (&status.schema, &status.user))?;
+        (!status.token.is_empty()).then(|| Self {
+            claim,
+            token: status.token.clone(),
+            generation: status.generation,
+            started: status.started.as_ref().map(|time| time.0).unwrap_or_default(),
+            failure: status.failure.clone(),
+        })
+    }
+}
+
+impl Retired {
+    /// As the status keeps it.
+    pub fn status(&self) -> LeftStorageStatus {
+        LeftStorageStatus {
+            data_store_name: self.claim.data_store.clone(),
+            driver: Some(self.claim.driver),
+            schema: self.claim.schema.clone(),
+            user: self.claim.user.clone(),
+            token: self.token.clone(),
+            since: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.since)),
+        }
+    }
+
+    pub(crate) fn of(status: &LeftStorageStatus) -> Option<Self> {
+        let claim = claim(&status.data_store_name, status.driver, (&status.schema, &status.user))?;
+        (!status.token.is_empty()).then(|| Self {
+            claim,
+            token: status.token.clone(),
+            since: status.since.as_ref().map(|time| time.0).unwrap_or_default(),
+        })
+    }
+}
+
+fn claim(data_store: &str, driver: Option<Driver>, (schema, user): (&str, &str)) -> Option<Claim> {
+    let named = [data_store, schema, user].iter().all(|name| !name.is_empty());
+    named.then_some(Claim {
+        data_store: data_store.to_owned(),
+        driver: driver?,
+        schema: schema.to_owned(),
+        user: user.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(data_store: &str) -> Claim {
+        Claim {
+            data_store: data_store.into(),
+            driver: Driver::Etcd,
+            schema: "blue".into(),
+            user: "blue".into(),
+        }
+    }
+
+    fn attempt(to: &str, failure: Option<&str>) -> Attempt {
+        Attempt {
+            claim: claim(to),
+            token: "try".into(),
+            generation: 3,
+            started: Timestamp::UNIX_EPOCH,
+            failure: failure.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_tenant_goes_where_its_spec_says_and_nowhere_else() {
+        let (going, failed) = (attempt("b", None), attempt("b", Some("down")));
+        for (wanted, generation, tried, expected) in [
+            ("a", 3, None, Course::Rest),
+            ("b", 3, None, Course::Begin),
+            ("b", 3, Some(&going), Course::Continue(going.clone())),
+            // Another change of the spec does not begin it anew.
+            ("b", 4, Some(&going), Course::Continue(going.clone())),
+            ("a", 4, Some(&going), Course::TurnBack(going.clone())),
+            ("c", 4, Some(&going), Course::TurnBack(going.clone())),
+            ("b", 3, Some(&failed), Course::Failed(failed.clone())),
+            ("b", 4, Some(&failed), Course::Begin),
+            ("c", 3, Some(&failed), Course::Begin),
+            ("a", 4, Some(&failed), Course::Rest),
+        ] {
+            assert_eq!(
+                course(&claim("a"), wanted, generation, tried),
+                expected,
+                "{wanted} {generation} {tried:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_switched_while_a_pod_is_there_and_nothing_given_up_that_is_ready() {
+        let failed = || Errand::Failed("deadline".into());
+        for (hint, errand, pods, expected) in [
+            (Hint::Open, Errand::Absent, 2, Move::Send),
+            (Hint::Open, Errand::Running, 2, Move::Wait),
+            (Hint::Open, Errand::Complete, 2, Move::Wait),
+            (Hint::Open, failed(), 2, Move::GiveUp("deadline".into())),
+            (Hint::Fenced, Errand::Running, 2, Move::Stop),
+            (Hint::Fenced, Errand::Running, 0, Move::Stop),
+            (Hint::Fenced, Errand::Absent, 0, Move::Send),
+            (Hint::Fenced, failed(), 0, Move::GiveUp("deadline".into())),
+            (Hint::Ready, Errand::Complete, 1, Move::Stop),
+            (Hint::Ready, failed(), 0, Move::Switch),
+            (Hint::Ready, Errand::Complete, 0, Move::Switch),
+            (Hint::Switched, failed(), 0, Move::Arrive),
+            (Hint::Switched, Errand::Absent, 1, Move::Arrive),
+        ] {
+            let given = Given { errand, hint, pods };
+            assert_eq!(next(&given), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_down_is_read_again() {
+        for attempt in [attempt("b", None), attempt("b", Some("down"))] {
+            assert_eq!(Attempt::of(&attempt.status()), Some(attempt));
+        }
+        let retired = Retired { claim: claim("a"), token: "try".into(), since: Timestamp::UNIX_EPOCH };
+        assert_eq!(Retired::of(&retired.status()), Some(retired));
+        assert_eq!(Attempt::of(&MigrationStatus::default()), None);
+    }
+}
