@@ -14,6 +14,7 @@ mod served;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kamaji_api::v1alpha1::Driver;
@@ -36,10 +37,12 @@ struct Kine {
 
 impl Kine {
     /// As in the container, but for the folders of socket and certificates and the address of the metrics.
-    fn start(name: &str, rendered: &Rendered, ca_pem: Option<&str>) -> Self {
+    fn start(rendered: &Rendered, ca_pem: Option<&str>) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let program = programs::path(Program::Kine).unwrap();
         assert!(program.is_file(), "{} is not built yet; `cargo xtask test` builds it", program.display());
-        let folder = std::env::temp_dir().join(format!("kamaji-kine-{name}-{}", std::process::id()));
+        let name = format!("kamaji-kine-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         if let Some(pem) = ca_pem {
             fs::write(folder.join("ca.crt"), pem).unwrap();
@@ -85,7 +88,7 @@ async fn login(driver: Driver, user: &str, password: &str, schema: &str) -> Logi
     let address = listener.local_addr().unwrap().to_string();
     let place = Place { driver, address: &address, user, password, schema, ca_pem: None };
     let rendered = rendered::container(&place);
-    let kine = Kine::start(driver.as_str(), &rendered, None);
+    let kine = Kine::start(&rendered, None);
     let listening = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();

@@ -5,9 +5,11 @@ use std::time::Duration;
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::account::{Account, Credential, Owner, Password, Schema, Seal, Standing, User};
 use kamaji_datastore::store::Store;
+use kamaji_e2e::mariadb::MariaDb;
 use kamaji_e2e::nats::{self, Nats};
 use kamaji_e2e::postgres::Postgres;
 use kamaji_pki::Authority;
+use mysql_async::prelude::Queryable;
 use tokio::io::AsyncWriteExt;
 use xtask::programs::{self, Program};
 
@@ -37,7 +39,7 @@ async fn account(postgres: &Postgres, name: &str) -> Account {
 impl Kine {
     /// Started for this place, and until it has said something of the kind.
     async fn saying(words: &str, place: &Place<'_>) -> Self {
-        let kine = Self::start(place.schema, &rendered::container(place), place.ca_pem);
+        let kine = Self::start(&rendered::container(place), place.ca_pem);
         let reading = async {
             let mut tick = tokio::time::interval(Duration::from_millis(50));
             while !kine.log().contains(words) {
@@ -117,6 +119,45 @@ async fn postgres_serves_nobody_who_does_not_know_the_password_or_the_server() {
     };
     Kine::saying("password authentication failed", &place).await;
     let ca = stranger("postgres-ca");
+    let place = Place { password: PRINTABLE, ca_pem: Some(&ca), ..place };
+    Kine::saying("certificate signed by unknown authority", &place).await;
+}
+
+#[tokio::test]
+async fn an_account_of_mariadb_is_served_over_tls_with_any_password() {
+    let mariadb = MariaDb::start().await.unwrap();
+    let (address, ca) = (mariadb.endpoint().to_string(), mariadb.authority().certificate().pem());
+    Store::mysql(mariadb.settings()).unwrap().ensure(&account_of("Blue_Data")).await.unwrap();
+    let place = Place {
+        driver: Driver::MySql,
+        address: &address,
+        user: "Blue_Data",
+        password: PRINTABLE,
+        schema: "Blue_Data",
+        ca_pem: Some(ca),
+    };
+    Kine::saying("Kine available", &place).await.serves().await;
+    let mut session = mariadb.superuser().await.unwrap();
+    let query = "SELECT value FROM Blue_Data.kine WHERE name = '/registry/pods/a/b'";
+    let values: Vec<Vec<u8>> = session.query(query).await.unwrap();
+    assert_eq!(values, [b"served".to_vec()], "in the database of that name, capitals included");
+}
+
+#[tokio::test]
+async fn mariadb_serves_nobody_who_does_not_know_the_password_or_the_server() {
+    let mariadb = MariaDb::start().await.unwrap();
+    Store::mysql(mariadb.settings()).unwrap().ensure(&account_of("green")).await.unwrap();
+    let (address, ca) = (mariadb.endpoint().to_string(), mariadb.authority().certificate().pem());
+    let place = Place {
+        driver: Driver::MySql,
+        address: &address,
+        user: "green",
+        password: "not-the-password",
+        schema: "green",
+        ca_pem: Some(ca),
+    };
+    Kine::saying("Access denied for user", &place).await;
+    let ca = stranger("mariadb-ca");
     let place = Place { password: PRINTABLE, ca_pem: Some(&ca), ..place };
     Kine::saying("certificate signed by unknown authority", &place).await;
 }
