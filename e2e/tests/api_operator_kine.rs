@@ -4,6 +4,8 @@
 
 #[path = "api_operator_kine/image.rs"]
 mod image;
+#[path = "api_operator_kine/mariadb.rs"]
+mod mariadb;
 #[path = "api_operator_kine/nats.rs"]
 mod nats;
 #[path = "api_operator_kine/postgres.rs"]

@@ -39,11 +39,7 @@ pub(super) async fn open(
         Driver::Etcd => Store::etcd(settings.clone()),
         Driver::Nats => Store::nats(settings.clone()),
         Driver::PostgreSql => Store::postgres(settings.clone()),
-        other @ Driver::MySql => {
-            let message =
-                format!("this version cannot drive {} yet: use etcd, PostgreSQL or NATS", other.as_str());
-            return Err(("DriverUnsupported", message));
-        }
+        Driver::MySql => Store::mysql(settings.clone()),
     };
     let store = store.map_err(|error| (error.reason(), chain(&error)))?;
     let endpoints = spec.endpoints.clone();
@@ -60,22 +56,24 @@ fn settings(spec: &DataStoreSpec, material: &Material) -> Result<Settings, Probl
         basic_auth: match spec.driver {
             // It knows its users by their certificates.
             Driver::Etcd => None,
-            Driver::PostgreSql => Some(login(material)?),
-            Driver::MySql | Driver::Nats => material.login.clone(),
+            Driver::MySql | Driver::PostgreSql => Some(login(spec.driver, material)?),
+            Driver::Nats => material.login.clone(),
         },
         ..Settings::default()
     })
 }
 
-/// PostgreSQL asks for a name in any case; whoever has no password is called what the certificate says.
-fn login(material: &Material) -> Result<BasicAuth, Problem> {
+/// A database asks for a name in any case; whoever has no password is called what the certificate says.
+fn login(driver: Driver, material: &Material) -> Result<BasicAuth, Problem> {
     if let Some(login) = &material.login {
         return Ok(login.clone());
     }
     let Some((certificate, _)) = &material.client else {
-        let message =
-            "spec.basicAuth is missing: PostgreSQL needs a user name, and a password or a client certificate";
-        return Err((INVALID_LOGIN, message.into()));
+        let driver = driver.as_str();
+        let message = format!(
+            "spec.basicAuth is missing: {driver} needs a user name, and a password or a client certificate"
+        );
+        return Err((INVALID_LOGIN, message));
     };
     let certificate = Certificate::from_pem(certificate)
         .map_err(|error| (INVALID_TLS, format!("spec.tlsConfig.clientCertificate: {}", chain(&error))))?;
