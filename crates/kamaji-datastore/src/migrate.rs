@@ -102,6 +102,8 @@ use crate::store::Store;
 
 /// How often a step whose outcome is unknown, or in which another was faster, leads to a new look.
 const LOOKS: usize = 8;
+/// How often a copy is made that differs when it is compared: what expires meanwhile explains one.
+const COPIES: usize = 4;
 /// How many revisions an etcd may be behind by default: some minutes, and some hundred megabytes of history.
 const FURTHEST: u64 = 5_000_000;
 
@@ -202,11 +204,19 @@ impl Migration {
     }
 
     /// All steps were made that can be: the API servers must be stopped now, or it is done.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] if the copy was made some times, and differed from the source each time.
     pub async fn run(&self, servers: Servers, watch: Watch<'_>) -> Result<Next, Error> {
+        let mut copies = 0;
         loop {
             let next = self.step(servers, watch).await?;
             if !matches!(next, Next::Step(_)) {
                 return Ok(next);
+            }
+            copies += usize::from(next == Next::Step(Step::Copy));
+            if copies > COPIES {
+                return Err(Error::Contended { rounds: COPIES });
             }
         }
     }
