@@ -104,6 +104,8 @@ use crate::store::Store;
 const LOOKS: usize = 8;
 /// How often a copy is made that differs when it is compared: what expires meanwhile explains one.
 const COPIES: usize = 4;
+/// More steps than any migration needs, but for those that raise the revision.
+const ROUNDS: usize = 64;
 /// How many revisions an etcd may be behind by default: some minutes, and some hundred megabytes of history.
 const FURTHEST: u64 = 5_000_000;
 
@@ -206,17 +208,18 @@ impl Migration {
     /// All steps were made that can be: the API servers must be stopped now, or it is done.
     ///
     /// # Errors
-    /// [`Error::Contended`] if the copy was made some times, and differed from the source each time.
+    /// [`Error::Contended`] if the copy differed from the source time after time, or the source would not shut.
     pub async fn run(&self, servers: Servers, watch: Watch<'_>) -> Result<Next, Error> {
-        let mut copies = 0;
+        let (mut copies, mut rounds) = (0, 0);
         loop {
             let next = self.step(servers, watch).await?;
             if !matches!(next, Next::Step(_)) {
                 return Ok(next);
             }
             copies += usize::from(next == Next::Step(Step::Copy));
-            if copies > COPIES {
-                return Err(Error::Contended { rounds: COPIES });
+            rounds += usize::from(next != Next::Step(Step::Raise));
+            if copies > COPIES || rounds > ROUNDS {
+                return Err(Error::Contended { rounds });
             }
         }
     }
