@@ -193,6 +193,26 @@ impl Postgres {
         Ok(Session { client, _carrier: carrier })
     }
 
+    /// It shows this certificate to whoever comes from now on; the operator's connections are ended.
+    pub async fn show(&self, superuser: &Session, shown: Shown) -> Result<()> {
+        // Files that are there already keep their owner and their mode.
+        credentials::write(&self.folder, &self.authority, "postgres", shown)?;
+        superuser.batch_execute("SELECT pg_reload_conf()").await?;
+        // The setting is in force when the server shows it to somebody new.
+        let mut tick = tokio::time::interval(READY_INTERVAL);
+        while self.superuser("postgres").await.is_ok() != (shown == Shown::Sound) {
+            tick.tick().await;
+        }
+        self.end_sessions(superuser, OPERATOR).await
+    }
+
+    /// All connections of this user are ended.
+    pub async fn end_sessions(&self, superuser: &Session, user: &str) -> Result<()> {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
+        superuser.execute(end, &[&user]).await?;
+        Ok(())
+    }
+
     async fn wait_ready(&self) -> Result<Session> {
         let mut tick = tokio::time::interval(READY_INTERVAL);
         let ready = async {

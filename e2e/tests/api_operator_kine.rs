@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 #![expect(clippy::print_stdout, reason = "figures for who reads the output of a run")]
 
+#[path = "api_operator_kine/faults.rs"]
+mod faults;
 #[path = "api_operator_kine/image.rs"]
 mod image;
 #[path = "api_operator_kine/mariadb.rs"]

@@ -36,7 +36,12 @@ impl Backoff {
 
 /// Twice the last one, within the limits, and up to a fifth more or less, so that a thousand objects do not return at once.
 fn pause(object: &str, failures: u32) -> Duration {
-    let doubled = doubled(SHORTEST, failures, LONGEST);
+    jittered(object, failures, SHORTEST, LONGEST)
+}
+
+/// As [`doubled`], up to a fifth more or less, and for each object another.
+pub(crate) fn jittered(object: &str, failures: u32, shortest: Duration, longest: Duration) -> Duration {
+    let doubled = doubled(shortest, failures, longest);
     let mut hasher = DefaultHasher::new();
     (object, failures).hash(&mut hasher);
     let percent = u32::try_from(hasher.finish() % 41).unwrap_or_default() + 80;

@@ -16,7 +16,8 @@ use kube::{Resource, ResourceExt};
 use crate::backoff::Backoff;
 use crate::cache::Cache;
 use crate::metrics::Metrics;
-use crate::stores::Stores;
+use crate::references::{Changed, References};
+use crate::stores::{OpenStore, Stores};
 use crate::tenants::Tenants;
 
 /// Name under which we own fields.
@@ -68,7 +69,10 @@ impl Caches {
 pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     pub(crate) caches: Caches,
-    pub(crate) stores: Stores,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) references: References,
+    /// The DataStore of this name is examined at once: a Secret that it names has changed.
+    pub(crate) outdate_data_store: Changed,
     pub(crate) tenants: Tenants,
     pub(crate) settings: Settings,
     pub(crate) backoff: Backoff,
@@ -109,6 +113,22 @@ impl Context {
 }
 
 impl Context {
+    /// A datastore failed a tenant. If it may fail all of them, nobody uses it until it was examined.
+    pub(crate) fn data_store_failed(
+        &self,
+        name: &str,
+        open: &Arc<OpenStore>,
+        error: &kamaji_datastore::error::Error,
+    ) {
+        if error.concerns_everyone()
+            && self.stores.failed(name, open, (error.reason(), crate::error::chain(error)))
+        {
+            // The receiver ends only with the process.
+            let _ = self.nudge_data_stores.unbounded_send(ObjectRef::new(name));
+            self.nudge_users_of(name);
+        }
+    }
+
     /// A tenant came, changed or went: its session ends with it, and every DataStore it uses learns of it.
     pub(crate) fn notice(&self, tcp: &TenantControlPlane) {
         let newest = self.caches.tenants.get(&ObjectRef::from_obj(tcp));

@@ -107,6 +107,7 @@ impl<'a> Pass<'a> {
         facts.endpoint = Some(endpoint.clone());
         let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
         let with = Equipment {
+            examined: &examined,
             open: &open,
             claim: &claim,
             places: &places,
@@ -135,7 +136,7 @@ impl<'a> Pass<'a> {
 
         let secured = self.timed("credentials", self.secure(&credentials, &storage_credentials));
         let recorded = self.timed("kubeadmconfig", self.record(with.endpoint, &storage));
-        let stored = self.timed("datastore-setup", self.store(with.open, with.claim, &storage_credentials));
+        let stored = self.timed("datastore-setup", self.store(with, &storage_credentials));
         let elsewhere =
             self.timed("overrides", self.store_elsewhere(with.open, with.places, &storage_credentials));
         let tunnelled = self.timed("konnectivity", self.configure_tunnel());
@@ -145,11 +146,13 @@ impl<'a> Pass<'a> {
         facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
         let config_map_checksum = recorded?;
         tunnelled?;
-        stored.map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
-        facts.find(
-            Concern::DataStoreReachable,
-            Finding::holds("Reached", format!("data is kept in DataStore {}", storage.data_store)),
-        );
+        if stored.map_err(|error| noted(facts, Concern::DataStoreReachable, error))? == Setup::Waits {
+            return Ok(Outcome::Waiting);
+        }
+        if matches!(with.examined, Examined::Usable(_)) {
+            let kept = format!("data is kept in DataStore {}", storage.data_store);
+            facts.find(Concern::DataStoreReachable, Finding::holds("Reached", kept));
+        }
         elsewhere.map_err(|failures| noted_all(facts, Concern::DataStoreReachable, failures))?;
         let is_unobstructed = with.places.report(facts);
         note_checksums(facts, with.held, &credentials, &storage_credentials);
@@ -284,16 +287,16 @@ impl<'a> Pass<'a> {
     /// credentials or seal.
     ///
     /// A place that is new or was mended is proved: what the tenant shows must fail on what is not the tenant's.
-    async fn store(
-        &self,
-        open: &Arc<OpenStore>,
-        claim: &Claim,
-        credentials: &StorageCredentials,
-    ) -> Result<(), Error> {
+    async fn store(&self, with: &Equipment<'_>, credentials: &StorageCredentials) -> Result<Setup, Error> {
+        let Equipment { open, claim, .. } = with;
         let place = Place { open: Arc::downgrade(open), credentials: credentials.config_checksum() };
         let seal = self.seal();
         if self.cx.tenants.is_stored(&self.tenant.id, &place, &seal) {
-            return Ok(());
+            return Ok(Setup::Done);
+        }
+        if matches!(with.examined, Examined::Unusable { .. }) {
+            // It has been said why; the DataStore's controller wakes the tenant when it is mended.
+            return Ok(Setup::Waits);
         }
         let failed = |source| Error::DataStore {
             stage: "datastore-setup",
@@ -303,13 +306,17 @@ impl<'a> Pass<'a> {
         let account = account(&self.tenant.id.uid, claim, standing(&self.memory)).map_err(failed)?;
         let credential = credential(claim.driver, credentials).map_err(failed)?;
         let account = Account { seal: seal.clone(), credential, ..account };
-        let ensured = open.store.ensure(&account).await.map_err(failed)?;
+        let ensured = open.store.ensure(&account).await;
+        let ensured = ensured.map_err(|error| {
+            self.cx.data_store_failed(&claim.data_store, open, &error);
+            failed(error)
+        })?;
         if ensured.changed() || !self.memory.storage_is_set_up {
             let (certificate, key) = credentials.client_pem();
             open.store.prove_confined(&account, certificate, key).await.map_err(failed)?;
         }
         self.cx.tenants.stored(&self.tenant.id, place, seal);
-        Ok(())
+        Ok(Setup::Done)
     }
 
     async fn report_reissues(&self, credentials: &Credentials, storage: &StorageCredentials) {
@@ -343,8 +350,18 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// What became of a tenant's place in its datastore.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setup {
+    /// It is as it should be.
+    Done,
+    /// The datastore cannot be used now.
+    Waits,
+}
+
 /// What the second half of a pass works with.
 struct Equipment<'a> {
+    examined: &'a Examined,
     open: &'a Arc<OpenStore>,
     claim: &'a Claim,
     places: &'a Places,

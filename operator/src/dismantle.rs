@@ -129,7 +129,11 @@ async fn clear(cx: &Context, id: &TenantId, place: &Place) -> Result<(), Error> 
         place.standing
     };
     let account = account(&id.uid, claim, standing).map_err(refused)?;
-    open.store.remove(&account).await.map_err(refused)
+    let removed = open.store.remove(&account).await;
+    removed.map_err(|error| {
+        cx.data_store_failed(&claim.data_store, &open, &error);
+        refused(error)
+    })
 }
 
 /// What was not removed, as far as it can be told without the datastore.

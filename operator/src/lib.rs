@@ -24,6 +24,7 @@ mod manager;
 mod metrics;
 pub mod migrate;
 mod place;
+mod references;
 mod report;
 mod session;
 mod stores;

@@ -26,6 +26,7 @@ use crate::context::{Caches, Context, FIELD_MANAGER, Settings};
 use crate::controllers::{datastore, tenant_control_plane};
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
+use crate::references::{Changed, References};
 use crate::stores::Stores;
 use crate::tenants::Tenants;
 use crate::{clock, http, logging};
@@ -248,10 +249,13 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
     let (deployments, deployment_changes) = watched(client, &ours);
     let (nudge_tenants, tenants_to_see) = mpsc::unbounded();
     let (nudge_data_stores, data_stores_to_see) = mpsc::unbounded();
+    let stores = Arc::new(Stores::default());
     let context = Context {
         cluster: Cluster::new(client.clone(), FIELD_MANAGER),
         caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments },
-        stores: Stores::default(),
+        outdate_data_store: outdate(&stores, &nudge_data_stores),
+        stores,
+        references: References::default(),
         tenants: Tenants::default(),
         settings,
         backoff: Backoff::default(),
@@ -274,6 +278,19 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
         nudged_data_stores: data_stores_to_see,
     };
     (context, streams)
+}
+
+/// What is to happen when a Secret changes that a DataStore names.
+fn outdate(
+    stores: &Arc<Stores>,
+    nudge: &mpsc::UnboundedSender<kube::runtime::reflector::ObjectRef<DataStore>>,
+) -> Changed {
+    let (stores, nudge) = (Arc::clone(stores), nudge.clone());
+    Arc::new(move |name| {
+        stores.outdate(name);
+        // The receiver ends only with the process.
+        let _ = nudge.unbounded_send(kube::runtime::reflector::ObjectRef::new(name));
+    })
 }
 
 fn watched<K>(client: &Client, config: &watcher::Config) -> (Cache<K>, Changes<K>)

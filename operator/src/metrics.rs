@@ -10,7 +10,10 @@ use prometheus_client::registry::Registry;
 
 mod fleet;
 mod process;
+mod usage;
 
+pub(crate) use self::usage::TenantBytes;
+use self::usage::Usage;
 use crate::context::Caches;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,6 +40,8 @@ pub(crate) struct Metrics {
     durations: Family<ControllerLabels, Histogram>,
     /// Requests to the API servers of tenants.
     pub(crate) tenant_requests: Counter,
+    /// What the data of tenants takes.
+    pub(crate) usage: Usage,
 }
 
 impl Default for Metrics {
@@ -47,6 +52,7 @@ impl Default for Metrics {
             failures: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(buckets())),
             tenant_requests: Counter::default(),
+            usage: Usage::default(),
         }
     }
 }
@@ -102,6 +108,7 @@ impl Metrics {
         if let Some(caches) = caches {
             fleet::register(&mut registry, caches, now);
         }
+        self.usage.register(&mut registry);
         process::register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;

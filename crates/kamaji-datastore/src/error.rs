@@ -262,6 +262,23 @@ impl Error {
         }
     }
 
+    /// Whether the datastore itself fails, and not only what was asked of it: the next request for any account would fail
+    /// like this one.
+    pub fn concerns_everyone(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Untrusted { .. }
+                | Self::Unauthenticated { .. }
+                | Self::AuthDisabled { .. }
+                | Self::NoSpace { .. }
+                | Self::ReadOnly { .. }
+                | Self::NoQuorum { .. }
+                | Self::Corrupt
+                | Self::Timeout { .. }
+        )
+    }
+
     /// Whether only a change of the account's names, of the settings or of what others made in the datastore can help.
     ///
     /// Everything else may mend by itself and is worth another try later.

@@ -66,6 +66,10 @@ impl Etcd {
         })
     }
 
+    pub(crate) async fn pulse(&self) -> Result<(), Error> {
+        rights::may_write(&self.connection).await
+    }
+
     pub(crate) async fn initialise(&self) -> Result<bool, Error> {
         initialise::initialise(&self.connection).await
     }

@@ -70,6 +70,10 @@ impl MySql {
         rights::prove(&self.connection).await
     }
 
+    pub(crate) async fn pulse(&self) -> Result<(), Error> {
+        rights::takes_writes(&self.connection).await
+    }
+
     /// There is nothing to make ready; whether the server asks who we are is seen on the way.
     pub(crate) async fn initialise(&self) -> Result<bool, Error> {
         self.check().await.map(|_| false)

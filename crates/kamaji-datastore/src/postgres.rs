@@ -72,6 +72,10 @@ impl Postgres {
         self.check().await.map(|_| false)
     }
 
+    pub(crate) async fn pulse(&self) -> Result<(), Error> {
+        rights::takes_writes(&self.connection).await
+    }
+
     pub(crate) async fn prove_confined(
         &self,
         account: &Account,

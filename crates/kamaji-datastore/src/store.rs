@@ -226,6 +226,13 @@ impl Store {
         each!(self, store => store.check().await)
     }
 
+    /// The datastore answers, and takes writes: the little that is worth asking every few seconds.
+    ///
+    /// Leaves no trace in the datastore. Awaits an answer as long as any request does; whoever is in a hurry drops it.
+    pub async fn pulse(&self) -> Result<(), Error> {
+        each!(self, store => store.pulse().await)
+    }
+
     /// A new datastore is ready for tenants: whoever asks must say who they are. True if something had to be done.
     ///
     /// MySQL and PostgreSQL need nothing; [`check`](Self::check) says whether it asks.

@@ -1,14 +1,16 @@
 //! Examines datastores: reached, authenticated, and allowed what tenants need.
 
 mod material;
+mod measure;
 mod opening;
+mod status;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kamaji_api::labels;
-use kamaji_api::v1alpha1::{DataStore, DataStoreStatus};
-use kamaji_resources::conditions::{Finding, READY, merged};
+use kamaji_api::v1alpha1::DataStore;
+use kamaji_datastore::store::Health;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
@@ -18,18 +20,17 @@ use crate::clock;
 use crate::context::{Context, uses};
 use crate::error::{Error, chain};
 use crate::fence;
-use crate::stores::{Examined, OpenStore};
+use crate::stores::{Due, Examined, OpenStore};
+
+use self::measure::measure;
+use self::opening::Problem;
+use self::status::Facts;
 
 /// Name of this controller in metrics.
 pub(crate) const CONTROLLER: &str = "datastore";
 
-/// How often a datastore that works is examined.
-const INTERVAL: Duration = Duration::from_mins(1);
-/// How often one that does not work is examined, at the least.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-
-const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
-const ALLOWED_DELETION: &str = "kamaji.clastix.io/DataStoreAllowedDeletion";
+/// How long a datastore that works may take to say so.
+const PULSE: Duration = Duration::from_secs(3);
 
 /// One pass over one datastore.
 pub(crate) async fn reconcile(seen: Arc<DataStore>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -38,6 +39,9 @@ pub(crate) async fn reconcile(seen: Arc<DataStore>, cx: Arc<Context>) -> Result<
     let newest = cx.caches.data_stores.get(&ObjectRef::from_obj(seen.as_ref()));
     let data_store = newest.unwrap_or(seen);
     let result = pass(&data_store, &cx).await;
+    if result.is_ok() {
+        cx.backoff.succeeded(&key(&data_store.name_any()));
+    }
     cx.metrics.reconciled(CONTROLLER, start.elapsed(), &result);
     result
 }
@@ -52,7 +56,6 @@ pub(crate) fn on_error(data_store: Arc<DataStore>, error: &Error, cx: Arc<Contex
 }
 
 async fn pass(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
-    let name = data_store.name_any();
     if data_store.metadata.deletion_timestamp.is_some() {
         return end(data_store, cx).await;
     }
@@ -61,26 +64,64 @@ async fn pass(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
     }
     // It cannot go while tenants use it.
     cx.hold("hold", data_store, labels::DATASTORE_IN_USE_FINALIZER).await?;
-    let before = cx.stores.get(&name);
+    look_after(data_store, cx).await
+}
+
+/// What is due is done, what is known is reported, and whoever uses the datastore learns of news.
+async fn look_after(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
+    let name = data_store.name_any();
     let generation = data_store.metadata.generation;
-    let examined = if let Some(fresh) = cx.stores.fresh(&name, generation) {
-        fresh
-    } else {
-        let examined = examine(data_store, before.as_ref().and_then(Examined::last), cx).await;
-        cx.stores.put(&name, generation, examined.clone());
-        examined
+    let before = cx.stores.get(&name);
+    let mut told = None;
+    let due = cx.stores.due(&name, generation, Instant::now());
+    // One that has worked is asked first whether it still answers: an examination may wait longer.
+    let used = match (&due, &before) {
+        (Due::Pulse(open), _) | (Due::Examination, Some(Examined::Usable(open))) => Some(Arc::clone(open)),
+        _ => None,
     };
-    let usable = matches!(examined, Examined::Usable(_));
-    let is_news = before.as_ref().is_none_or(|before| differ(before, &examined));
-    report(data_store, &examined, cx).await?;
-    if is_news {
-        cx.nudge_users_of(&name);
+    let silence = match &used {
+        Some(open) => pulse(open).await.err(),
+        None => None,
+    };
+    match (due, silence) {
+        (_, Some((reason, message))) => {
+            let failed = Examined::Unusable { reason, message, last: used };
+            cx.stores.examined(&name, generation, (failed, None));
+        }
+        (Due::Nothing(_), None) => {}
+        (Due::Pulse(_), None) => cx.stores.answered(&name),
+        (Due::Examination, None) => {
+            cx.stores.begin(&name);
+            let (examined, health) = examine(data_store, before.as_ref().and_then(Examined::last), cx).await;
+            told.clone_from(&health);
+            cx.stores.examined(&name, generation, (examined, health));
+        }
     }
-    if usable {
-        cx.backoff.succeeded(&key(&name));
-        return Ok(Action::requeue(INTERVAL));
+    if let Some(examined) = cx.stores.get(&name) {
+        if before.is_none_or(|before| differ(&before, &examined)) {
+            cx.nudge_users_of(&name);
+        }
+        report(data_store, &examined, cx).await?;
+        if let (Some(health), Some(open)) = (told, examined.last()) {
+            measure(&name, &open.store, &health, cx).await;
+        }
     }
-    Ok(Action::requeue(cx.backoff.failed(&key(&name)).min(LONGEST_PAUSE)))
+    Ok(Action::requeue(match cx.stores.due(&name, generation, Instant::now()) {
+        Due::Nothing(left) => left,
+        Due::Pulse(_) | Due::Examination => Duration::ZERO,
+    }))
+}
+
+/// The datastore still answers.
+async fn pulse(open: &OpenStore) -> Result<(), Problem> {
+    if let Ok(answer) = tokio::time::timeout(PULSE, open.store.pulse()).await {
+        return answer.map_err(|error| (error.reason(), chain(&error)));
+    }
+    let message = format!(
+        "no answer within {PULSE:?} from {}; check that the datastore runs and that its endpoints are right",
+        open.endpoints.join(", "),
+    );
+    Err(("Timeout", message))
 }
 
 fn key(name: &str) -> String {
@@ -98,19 +139,22 @@ fn differ(before: &Examined, after: &Examined) -> bool {
     }
 }
 
-async fn examine(data_store: &DataStore, last: Option<&Arc<OpenStore>>, cx: &Context) -> Examined {
+async fn examine(
+    data_store: &DataStore,
+    last: Option<&Arc<OpenStore>>,
+    cx: &Context,
+) -> (Examined, Option<Health>) {
+    let unusable = |(reason, message)| Examined::Unusable { reason, message, last: last.cloned() };
     let open = match opening::open(data_store, last, cx).await {
         Ok(open) => open,
-        Err((reason, message)) => return Examined::Unusable { reason, message, last: last.cloned() },
+        Err(problem) => return (unusable(problem), None),
     };
     match open.store.check().await {
         Ok(health) => {
             tracing::debug!(datastore = data_store.name_any(), ?health, "the datastore answers");
-            Examined::Usable(open)
+            (Examined::Usable(open), Some(health))
         }
-        Err(error) => {
-            Examined::Unusable { reason: error.reason(), message: chain(&error), last: last.cloned() }
-        }
+        Err(error) => (unusable((error.reason(), chain(&error))), None),
     }
 }
 
@@ -118,16 +162,14 @@ async fn end(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
     let name = data_store.name_any();
     if !users(&name, cx).is_empty() {
         // Its tenants still need it, so it is still examined.
-        let last = cx.stores.get(&name);
-        let examined = examine(data_store, last.as_ref().and_then(Examined::last), cx).await;
-        cx.stores.put(&name, data_store.metadata.generation, examined.clone());
-        report(data_store, &examined, cx).await?;
-        return Ok(Action::requeue(LONGEST_PAUSE));
+        return look_after(data_store, cx).await;
     }
     let finalizers = [labels::DATASTORE_IN_USE_FINALIZER];
     let removed = cx.cluster.remove_finalizers(data_store, &finalizers).await;
     removed.map_err(|source| Error::kubernetes("deletion", source))?;
     cx.stores.remove(&name);
+    cx.references.forget(&name);
+    cx.metrics.usage.forget(&name);
     Ok(Action::await_change())
 }
 
@@ -146,8 +188,10 @@ pub(crate) fn users(name: &str, cx: &Context) -> Vec<String> {
 }
 
 async fn report(data_store: &DataStore, examined: &Examined, cx: &Context) -> Result<(), Error> {
-    let status = status(data_store, examined, users(&data_store.name_any(), cx));
-    let news = data_store.status.as_ref().map(|known| known.ready) != Some(status.ready);
+    let name = data_store.name_any();
+    let facts = Facts { examined, health: cx.stores.health(&name), used_by: users(&name, cx) };
+    let status = status::compute(data_store, facts, clock::now());
+    let news = status::news(data_store.status.as_ref(), &status);
     let desired =
         DataStore { metadata: fence::of(data_store), spec: data_store.spec.clone(), status: Some(status) };
     let written = cx.cluster.settle_status(&desired, Some(data_store)).await;
@@ -156,36 +200,9 @@ async fn report(data_store: &DataStore, examined: &Examined, cx: &Context) -> Re
     {
         cx.caches.data_stores.wrote(made);
     }
-    if news {
-        let (severity, reason, message) = match examined {
-            Examined::Usable(_) => {
-                (EventType::Normal, "DataStoreIsValid", "reached, authenticated and allowed".into())
-            }
-            Examined::Unusable { reason, message, .. } => (EventType::Warning, *reason, message.clone()),
-        };
-        cx.event(data_store, severity, reason, message).await;
+    if let Some(ready) = news {
+        let severity = if ready.status == "True" { EventType::Normal } else { EventType::Warning };
+        cx.event(data_store, severity, &ready.reason, ready.message).await;
     }
     Ok(())
-}
-
-fn status(data_store: &DataStore, examined: &Examined, used_by: Vec<String>) -> DataStoreStatus {
-    let known = data_store.status.clone().unwrap_or_default();
-    let generation = data_store.metadata.generation.unwrap_or_default();
-    let verdict = match examined {
-        Examined::Usable(_) => {
-            Finding::holds("DataStoreIsValid", "reached, authenticated, and allowed what tenants need")
-        }
-        Examined::Unusable { reason, message, .. } => Finding::fails(reason, message.clone()),
-    };
-    let deletion = match used_by.len() {
-        0 => Finding::holds("DataStoreUnused", "no tenant control plane uses it"),
-        count => Finding::fails("DataStoreStillUsed", format!("{count} tenant control planes use it")),
-    };
-    let findings = [(VALIDATION, verdict.clone()), (ALLOWED_DELETION, deletion), (READY, verdict.clone())];
-    DataStoreStatus {
-        observed_generation: Some(generation),
-        used_by,
-        conditions: merged(&known.conditions, &findings, generation, clock::now()),
-        ready: verdict.holds,
-    }
 }

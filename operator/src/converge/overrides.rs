@@ -175,6 +175,9 @@ impl Pass<'_> {
         if self.cx.tenants.is_stored(&self.tenant.id, &seen, &seal) {
             return Ok(());
         }
+        if let Some(Examined::Unusable { reason, message, .. }) = self.cx.stores.get(&place.data_store) {
+            return Err(Error::DataStoreUnusable { data_store: place.data_store.clone(), reason, message });
+        }
         let failed = |source| failed(&place.data_store, source);
         // What the tenant's Pods use already is its own, although an operator that left no marks has made it.
         let live = self.world.deployment.as_deref().map(overrides::in_force).unwrap_or_default();
@@ -182,7 +185,11 @@ impl Pass<'_> {
         let standing = if is_ours { Standing::Recorded } else { Standing::Claimed };
         let account = account(&self.tenant.id.uid, &claim.claim(), standing).map_err(failed)?;
         let account = Account { seal: seal.clone(), ..account };
-        store.store.ensure(&account).await.map_err(failed)?;
+        let ensured = store.store.ensure(&account).await;
+        ensured.map_err(|error| {
+            self.cx.data_store_failed(&place.data_store, store, &error);
+            failed(error)
+        })?;
         let (certificate, key) = credentials.client_pem();
         let proved = store.store.prove_confined(&account, certificate, key).await;
         proved.map_err(|source| distrusted(own, (place, store), source))?;

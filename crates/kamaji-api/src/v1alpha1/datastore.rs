@@ -195,4 +195,7 @@ pub struct DataStoreStatus {
     /// True when the store was reached, accepted the credentials, and allows what tenants need.
     #[serde(default)]
     pub ready: bool,
+    /// Version of the store's software, as it said when it was last reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }

@@ -24,15 +24,7 @@ const ENDING: [&str; 3] = ["CONNECTION ADMIN", "CONNECTION_ADMIN", "SUPER"];
 
 /// The server takes our writes, asks everyone who they are, and lets us make users and databases.
 pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
-    // A session that was opened on a server that took writes may now be with one that does not.
-    let (session, is_read_only) = look(connection).await?;
-    if is_read_only {
-        connection.give_up(&session).await;
-        let (session, is_read_only) = look(connection).await?;
-        if is_read_only {
-            return Err(session.read_only());
-        }
-    }
+    takes_writes(connection).await?;
     let session = connection.session(Patience::Lose).await?;
     if session.lets_strangers_in().await {
         return Err(Error::AuthDisabled { endpoint: session.endpoint().to_owned() });
@@ -52,6 +44,18 @@ pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
         used_bytes: used.await?.first().copied().unwrap_or(0),
         quota_bytes: None,
     })
+}
+
+/// The server at the other end takes writes; if it does not any more, another one does.
+pub(crate) async fn takes_writes(connection: &Connection) -> Result<(), Error> {
+    // A session that was opened on a server that took writes may now be with one that does not.
+    let (session, is_read_only) = look(connection).await?;
+    if !is_read_only {
+        return Ok(());
+    }
+    connection.give_up(&session).await;
+    let (session, is_read_only) = look(connection).await?;
+    if is_read_only { Err(session.read_only()) } else { Ok(()) }
 }
 
 /// Which rights we lack, if any.

@@ -37,6 +37,15 @@ pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
     Ok(Health { endpoint: session.endpoint().to_owned(), version, used_bytes, quota_bytes })
 }
 
+/// The server answers, and keeps what it is given.
+pub(crate) async fn answers(connection: &Connection) -> Result<(), Error> {
+    connection.session(Patience::Keep).await?;
+    let info = connection.ask("ask how much room there is", |session| async move {
+        session.ask("$JS.API.INFO", &Value::Null).await
+    });
+    Ok(info.await.map(drop)?)
+}
+
 /// How much is used of how much, in bytes; a negative limit is none. In tiers, of that for one replica.
 fn room(info: &Value) -> (u64, Option<u64>) {
     let tier = info["tiers"].get("R1").unwrap_or(info);

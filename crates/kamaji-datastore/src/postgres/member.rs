@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// The server takes writes from us: it is neither a standby nor set to refuse them.
-    async fn takes_writes(&self) -> Result<(), Error> {
+    pub(crate) async fn takes_writes(&self) -> Result<(), Error> {
         let asked = self
             .client
             .query_typed_one(

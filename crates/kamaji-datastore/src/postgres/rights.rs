@@ -50,6 +50,16 @@ pub(crate) async fn prove(connection: &Connection) -> Result<Health, Error> {
     })
 }
 
+/// The server at the other end takes writes; if it does not any more, another one does.
+pub(crate) async fn takes_writes(connection: &Connection) -> Result<(), Error> {
+    let session = connection.session(Patience::Keep).await?;
+    if session.takes_writes().await.is_ok() {
+        return Ok(());
+    }
+    connection.give_up(&session).await;
+    connection.session(Patience::Keep).await.map(drop)
+}
+
 async fn look(connection: &Connection) -> Result<(Arc<Session>, Row), Error> {
     connection.session(Patience::Lose).await?;
     let look = connection.ask("read our own rights", |session| async move {

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Secret;
-use kamaji_api::v1alpha1::{ContentRef, DataStoreSpec, SecretReference};
+use kamaji_api::v1alpha1::{ContentRef, DataStore, DataStoreSpec, SecretReference};
 use kamaji_datastore::config::BasicAuth;
+use kube::ResourceExt;
 use zeroize::Zeroizing;
 
 use super::opening::{INVALID_LOGIN, INVALID_TLS, Problem};
 use crate::context::Context;
 use crate::error::chain;
+use crate::references::{self, SecretName};
 
 /// What the fields of a DataStore lead to.
 #[derive(Default)]
@@ -38,10 +40,11 @@ const USERNAME: &str = "spec.basicAuth.username";
 const PASSWORD: &str = "spec.basicAuth.password";
 
 impl Material {
-    /// Reads it; every Secret once.
-    pub(super) async fn read(spec: &DataStoreSpec, cx: &Context) -> Result<Self, Problem> {
-        let fields = fields(spec);
+    /// Reads it; every Secret once, which is watched from then on.
+    pub(super) async fn read(data_store: &DataStore, cx: &Context) -> Result<Self, Problem> {
+        let fields = fields(&data_store.spec);
         let secrets = secrets(&fields, cx).await?;
+        follow(data_store, &secrets, cx);
         let mut values = HashMap::new();
         for field in &fields {
             values.insert(field.path, value(field, &secrets)?);
@@ -80,8 +83,7 @@ fn fields(spec: &DataStoreSpec) -> Vec<Field<'_>> {
     all.into_iter().filter_map(|(path, content)| Some(Field { path, content: content? })).collect()
 }
 
-type Place = (String, String);
-type Secrets = HashMap<Place, Option<Secret>>;
+type Secrets = HashMap<SecretName, Option<Secret>>;
 
 /// The Secrets that the fields name, and nothing where there is none.
 async fn secrets(fields: &[Field<'_>], cx: &Context) -> Result<Secrets, Problem> {
@@ -98,12 +100,23 @@ async fn secrets(fields: &[Field<'_>], cx: &Context) -> Result<Secrets, Problem>
     Ok(secrets)
 }
 
+/// Whatever happens to one of the Secrets from now on is looked at.
+fn follow(data_store: &DataStore, secrets: &Secrets, cx: &Context) {
+    let version = |secret: &Option<Secret>| {
+        let metadata = secret.as_ref().map(|secret| &secret.metadata);
+        references::version(metadata.and_then(|metadata| metadata.resource_version.as_deref()))
+    };
+    let versions = secrets.iter().map(|(place, secret)| (place.clone(), version(secret))).collect();
+    let (client, name) = (cx.cluster.client(), data_store.name_any());
+    cx.references.follow(client, &name, versions, &cx.outdate_data_store);
+}
+
 /// Inline content wins over a reference.
 fn needed(content: &ContentRef) -> Option<&SecretReference> {
     content.secret_reference.as_ref().filter(|_| content.content.is_none())
 }
 
-fn place(reference: &SecretReference) -> Place {
+fn place(reference: &SecretReference) -> SecretName {
     (reference.namespace.clone(), reference.name.clone())
 }
 

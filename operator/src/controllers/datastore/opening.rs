@@ -29,7 +29,7 @@ pub(super) async fn open(
     cx: &Context,
 ) -> Result<Arc<OpenStore>, Problem> {
     let spec = &data_store.spec;
-    let material = Material::read(spec, cx).await?;
+    let material = Material::read(data_store, cx).await?;
     let settings = settings(spec, &material)?;
     let admission = admission(spec.driver, &material)?;
     if let Some(last) = last.filter(|last| last.settings == settings && last.admission == admission) {
@@ -38,8 +38,8 @@ pub(super) async fn open(
     let store = match spec.driver {
         Driver::Etcd => Store::etcd(settings.clone()),
         Driver::Nats => Store::nats(settings.clone()),
-        Driver::PostgreSql => Store::postgres(settings.clone()),
         Driver::MySql => Store::mysql(settings.clone()),
+        Driver::PostgreSql => Store::postgres(settings.clone()),
     };
     let store = store.map_err(|error| (error.reason(), chain(&error)))?;
     let endpoints = spec.endpoints.clone();
@@ -69,9 +69,9 @@ fn login(driver: Driver, material: &Material) -> Result<BasicAuth, Problem> {
         return Ok(login.clone());
     }
     let Some((certificate, _)) = &material.client else {
-        let driver = driver.as_str();
         let message = format!(
-            "spec.basicAuth is missing: {driver} needs a user name, and a password or a client certificate"
+            "spec.basicAuth is missing: {} needs a user name, and a password or a client certificate",
+            driver.as_str()
         );
         return Err((INVALID_LOGIN, message));
     };
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn postgres_calls_whoever_has_no_password_what_the_certificate_says() {
+    fn a_database_calls_whoever_has_no_password_what_the_certificate_says() {
         let login = |material| settings(&spec(Driver::PostgreSql), &material).unwrap().basic_auth.unwrap();
         let certified = login(with_certificate(material()));
         assert_eq!((certified.username.as_str(), certified.password.as_str()), ("kamaji-certified", ""));
