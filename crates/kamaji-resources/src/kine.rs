@@ -31,7 +31,7 @@ pub const ENDPOINT: &str = "KINE_ENDPOINT";
 pub const CONTEXT: &str = "nats.json";
 /// The file in the container that this key becomes.
 pub const CONTEXT_FILE: &str = "/login/nats.json";
-/// How many connections one kine opens at most to a database, where the user does not say otherwise: it works over few,
+/// How many connections one kine opens at most to MySQL, where the user does not say otherwise: it works over few,
 /// and those of all tenants share one server.
 pub const CONNECTIONS: u32 = 10;
 /// On the Deployment: the checksum of the Pods' template but for the image of kine. As long as it stays, so does the image.

@@ -184,7 +184,7 @@ async fn every_fault_of_postgres_is_named_within_10_s_and_over_30_s_after_its_cu
     stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
-/// Tenants on each of the two DataStores.
+/// How many tenants each of the two stores gets.
 const TENANTS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]

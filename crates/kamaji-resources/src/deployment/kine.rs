@@ -80,13 +80,13 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
     )
 }
 
-/// NATS is reached over one connection.
+/// NATS is reached over one connection. In PostgreSQL kine must not be limited: each of its writes (as of v0.17.5) holds one
+/// connection for a transaction and takes a second one to insert, so as many writers as there are connections wait for each
+/// other for ever.
 fn limits(inputs: &Inputs<'_>) -> Flags {
     match inputs.storage.driver {
-        Driver::MySql | Driver::PostgreSql => {
-            vec![("datastore-max-open-connections", CONNECTIONS.to_string())]
-        }
-        Driver::Nats | Driver::Etcd => Flags::new(),
+        Driver::MySql => vec![("datastore-max-open-connections", CONNECTIONS.to_string())],
+        Driver::PostgreSql | Driver::Nats | Driver::Etcd => Flags::new(),
     }
 }
 
