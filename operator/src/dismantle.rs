@@ -14,6 +14,7 @@ use kube::runtime::events::EventType;
 use crate::claim::{account, standing};
 use crate::clock;
 use crate::context::Context;
+use crate::controllers::datastore::was_asked;
 use crate::error::Error;
 use crate::stores::Examined;
 use crate::world::World;
@@ -111,6 +112,8 @@ async fn clear(cx: &Context, id: &TenantId, place: &Place) -> Result<(), Error> 
     };
     let open = match cx.stores.get(&claim.data_store) {
         Some(Examined::Usable(open)) => open,
+        // The server may be fine: what describes it may have gone before the tenant, with the namespace of both.
+        Some(Examined::Unusable { reason, last: Some(open), .. }) if !was_asked(reason) => open,
         Some(Examined::Unusable { reason, message, .. }) => {
             return Err(Error::DataStoreUnusable { data_store: claim.data_store.clone(), reason, message });
         }

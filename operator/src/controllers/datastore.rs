@@ -25,6 +25,7 @@ use crate::stores::{Due, Examined, OpenStore};
 use self::measure::measure;
 use self::opening::Problem;
 use self::status::Facts;
+pub(crate) use self::status::was_asked;
 
 /// Name of this controller in metrics.
 pub(crate) const CONTROLLER: &str = "datastore";

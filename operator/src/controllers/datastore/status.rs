@@ -112,6 +112,11 @@ fn steps(examined: &Examined) -> Vec<(&'static str, Finding)> {
     passed.chain(failed).collect()
 }
 
+/// Whether the datastore itself was asked before it failed for this reason; if not, what describes it is wrong.
+pub(crate) fn was_asked(reason: &str) -> bool {
+    step_of(reason).is_some()
+}
+
 /// The step at which a datastore fails for this reason; none for what fails before it is asked.
 fn step_of(reason: &str) -> Option<usize> {
     match reason {
