@@ -146,8 +146,8 @@ where
     }
 }
 
-/// Versions of one object are comparable as numbers (Kubernetes KEP-5504).
-fn version<K: Resource>(object: &K) -> u64 {
+/// The version of an object, 0 for none. Those of one object are comparable as numbers (Kubernetes KEP-5504).
+pub(crate) fn version<K: Resource>(object: &K) -> u64 {
     object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use tokio::task::JoinSet;
 
 use crate::backoff::WatchPause;
+use crate::cache::version;
 
 /// A Secret, by namespace and name.
 pub(crate) type SecretName = (String, String);
@@ -70,7 +71,7 @@ fn watch(client: &Client, data_store: &str, (namespace, name): &SecretName, chan
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             let Ok(found) = event else { continue };
-            let found = found.map(|secret| version(secret.metadata.resource_version.as_deref()));
+            let found = found.as_ref().map(version);
             let read = *seen.lock().unwrap_or_else(PoisonError::into_inner);
             if is_news(read, found) {
                 tracing::info!(
@@ -83,11 +84,6 @@ fn watch(client: &Client, data_store: &str, (namespace, name): &SecretName, chan
         }
     });
     Reference { read, _watch: task }
-}
-
-/// The version of an object, 0 for none.
-pub(crate) fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// Whether what was found is newer than what was read. A watch may be late; what is gone was there when it was read.

@@ -9,9 +9,10 @@ use kube::ResourceExt;
 use zeroize::Zeroizing;
 
 use super::opening::{INVALID_LOGIN, INVALID_TLS, Problem};
+use crate::cache::version;
 use crate::context::Context;
 use crate::error::chain;
-use crate::references::{self, SecretName};
+use crate::references::SecretName;
 
 /// What the fields of a DataStore lead to.
 #[derive(Default)]
@@ -102,10 +103,7 @@ async fn secrets(fields: &[Field<'_>], cx: &Context) -> Result<Secrets, Problem>
 
 /// Whatever happens to one of the Secrets from now on is looked at.
 fn follow(data_store: &DataStore, secrets: &Secrets, cx: &Context) {
-    let version = |secret: &Option<Secret>| {
-        let metadata = secret.as_ref().map(|secret| &secret.metadata);
-        references::version(metadata.and_then(|metadata| metadata.resource_version.as_deref()))
-    };
+    let version = |secret: &Option<Secret>| secret.as_ref().map(version).unwrap_or_default();
     let versions = secrets.iter().map(|(place, secret)| (place.clone(), version(secret))).collect();
     let (client, name) = (cx.cluster.client(), data_store.name_any());
     cx.references.follow(client, &name, versions, &cx.outdate_data_store);
