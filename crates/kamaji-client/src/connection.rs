@@ -26,6 +26,9 @@ const PING_PATIENCE: Duration = Duration::from_secs(4);
 const STREAM_WINDOW: u32 = 256 << 10;
 /// What a server may send on all streams before we have read it, in bytes.
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What the kernel may hold of one connection before we have read it, in bytes. Left to itself it takes tens of MiB from a
+/// server that sends faster than [`Bounds::rate`], and long after that server is gone we would still be reading them.
+const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// Why there is no client. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,7 @@ where
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(bounds.connect));
+    connector.set_recv_buffer_size(Some(RECEIVE_BUFFER));
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = &config.tls_server_name {
         let name = name.clone().try_into().map_err(Unconnectable::ServerName)?;

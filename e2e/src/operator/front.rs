@@ -127,10 +127,14 @@ impl Place {
                 }
             }
             Mode::Silent | Mode::Dark => drop(self.modes.changed().await),
-            Mode::Impostor(impostor) => tokio::select! {
-                _ = impostor.serve(client, &self.requests) => {}
-                _ = self.modes.changed() => {}
-            },
+            Mode::Impostor(impostor) => {
+                // What it has said and nobody has read yet is gone with it, as with a process that is killed.
+                let _ = client.set_zero_linger();
+                tokio::select! {
+                    _ = impostor.serve(client, &self.requests) => {}
+                    _ = self.modes.changed() => {}
+                }
+            }
         }
     }
 }
