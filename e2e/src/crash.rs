@@ -159,3 +159,33 @@ async fn finish(scene: &impl Scene, verb: Verb) -> Result<()> {
         }
     }
 }
+
+/// The tests of a connection that is lost, for this type of [`Scene`].
+#[macro_export]
+macro_rules! test_losses {
+    ($scene:ty) => {
+        #[tokio::test]
+        async fn its_connection_may_be_cut_after_every_message_of_remove() -> anyhow::Result<()> {
+            use $crate::etcd::proxy::{Aftermath, Moment};
+            $crate::crash::sweep::<$scene>($crate::crash::Verb::Remove, Moment::After, Aftermath::Dead)
+                .await
+                .map(drop)
+        }
+
+        #[tokio::test]
+        async fn ensure_survives_the_loss_of_any_answer() -> anyhow::Result<()> {
+            use $crate::etcd::proxy::{Aftermath, Moment};
+            $crate::crash::sweep::<$scene>($crate::crash::Verb::Ensure, Moment::After, Aftermath::Alive)
+                .await
+                .map(drop)
+        }
+
+        #[tokio::test]
+        async fn remove_survives_the_loss_of_any_answer() -> anyhow::Result<()> {
+            use $crate::etcd::proxy::{Aftermath, Moment};
+            $crate::crash::sweep::<$scene>($crate::crash::Verb::Remove, Moment::After, Aftermath::Alive)
+                .await
+                .map(drop)
+        }
+    };
+}

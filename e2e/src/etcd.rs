@@ -2,33 +2,28 @@
 
 pub mod proxy;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, ops::Deref, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions, UserAddOptions};
 use jiff::{SignedDuration, Timestamp};
-use kamaji_datastore::config::{Deadlines, Endpoint, Settings, Tls};
+use kamaji_api::v1alpha1::Driver;
+use kamaji_datastore::{
+    config::{Deadlines, Settings, Tls},
+    store::Store,
+};
 use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
 use tokio::sync::OnceCell;
 use xtask::programs::Program;
 use zeroize::Zeroizing;
 
-use crate::api_server::{self, process::Process};
+use crate::{
+    api_server::{self, process::Process},
+    database::{Change, Database, Host, Open, Site, attempt},
+};
 
 /// How long a certificate of ours lasts; a test run is over long before.
 const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
-/// How long etcd may take to start on a machine that is busy with other things.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How often an etcd that starts is asked whether it is ready.
-const READY_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a start is tried: a port that was free may be taken by the time etcd binds it.
-const ATTEMPTS: usize = 3;
 /// How long a client of a test waits for one answer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -50,14 +45,36 @@ pub struct Options {
     pub quota_bytes: u64,
 }
 
-/// One etcd with an authority of its own. Its process and files are gone once this is dropped, or our own process has
-/// ended.
+/// One etcd with an authority of its own.
 #[derive(Debug)]
 pub struct Etcd {
-    process: Process,
-    authority: Authority,
+    host: Host,
     root: Pair,
-    endpoint: Endpoint,
+}
+
+impl Deref for Etcd {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Database for Etcd {
+    const DRIVER: Driver = Driver::Etcd;
+    const OPEN: Open = Store::etcd;
+
+    async fn start() -> Result<Self> {
+        Self::start().await
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings_with(&self.root)
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        bail!("etcd keeps what it was started with: {change:?}")
+    }
 }
 
 impl Default for Options {
@@ -77,13 +94,13 @@ impl Etcd {
 
     /// Starts an etcd of one's own with these options.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let authority = Authority::create("kamaji-e2e-etcd", now(), VALIDITY)?;
-        attempt(async || launch(options, authority.clone(), &[]).await).await
+        attempt(async || launch(Site::new("etcd")?, options, &[]).await).await
     }
 
     /// Starts an etcd of one's own whose certificate this authority has signed, and which lets in clients of these too.
     pub async fn start_under(authority: &Authority, clients_of: &[&Authority]) -> Result<Self> {
-        attempt(async || launch(Options::default(), authority.clone(), clients_of).await).await
+        let site = || Site::under("etcd", authority.clone());
+        attempt(async || launch(site()?, Options::default(), clients_of).await).await
     }
 
     /// The etcd that all tests of this process share; started by the first of them.
@@ -92,24 +109,9 @@ impl Etcd {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The process id, for tests that stop and continue it.
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// The authority that signs its certificate and those of its clients.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
     /// What the operator needs: the identity `root`, and no pause after a failure.
     pub fn settings(&self) -> Settings {
-        self.settings_with(&self.root)
+        Database::settings(self)
     }
 
     /// What the user of this name needs.
@@ -121,19 +123,14 @@ impl Etcd {
     pub fn settings_with(&self, client: &Pair) -> Settings {
         let key = Zeroizing::new(client.key().pem().as_bytes().to_vec());
         Settings {
-            endpoints: vec![self.endpoint.clone()],
+            endpoints: vec![self.endpoint().clone()],
             tls: Some(Tls {
-                ca_pem: self.authority.certificate().pem().into(),
+                ca_pem: self.authority().certificate().pem().into(),
                 client: Some((client.certificate().pem().into(), key)),
             }),
             basic_auth: None,
             deadlines: Deadlines { pause: Duration::ZERO, ..Deadlines::default() },
         }
-    }
-
-    /// A client certificate for the user of this name, as a tenant's API server has it.
-    pub fn certificate_of(&self, user: &str) -> Result<Pair> {
-        Ok(self.authority.issue(&client_leaf(user), now())?)
     }
 
     /// A client that may do everything. It lives as long as the runtime it is made in.
@@ -148,28 +145,10 @@ impl Etcd {
 
     async fn client_with(&self, pair: &Pair) -> Result<Client> {
         let tls = TlsOptions::new()
-            .ca_certificate(Certificate::from_pem(self.authority.certificate().pem()))
+            .ca_certificate(Certificate::from_pem(self.authority().certificate().pem()))
             .identity(Identity::from_pem(pair.certificate().pem(), pair.key().pem()));
         let options = ConnectOptions::new().with_tls(tls).with_timeout(REQUEST_DEADLINE);
-        Ok(Client::connect([format!("https://{}", self.endpoint)], Some(options)).await?)
-    }
-
-    async fn wait_ready(&self) -> Result<()> {
-        let mut client = self.root().await?;
-        let mut tick = tokio::time::interval(READY_INTERVAL);
-        let ready = async {
-            while client.get("/", None).await.is_err() {
-                tick.tick().await;
-                if !self.process.is_alive() {
-                    bail!("etcd died while it started; {}", self.process.last_words());
-                }
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(ready) => ready,
-            Err(_) => bail!("etcd did not answer within a minute; {}", self.process.last_words()),
-        }
+        Ok(Client::connect([format!("https://{}", self.endpoint())], Some(options)).await?)
     }
 
     async fn turn_authentication_on(&self) -> Result<()> {
@@ -199,47 +178,22 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-async fn attempt(launch: impl AsyncFn() -> Result<Etcd>) -> Result<Etcd> {
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
-        match launch().await {
-            Ok(etcd) => return Ok(etcd),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.context("at least one attempt was made")?)
-}
-
-async fn launch(options: Options, authority: Authority, clients_of: &[&Authority]) -> Result<Etcd> {
+async fn launch(site: Site, options: Options, clients_of: &[&Authority]) -> Result<Etcd> {
     let program = api_server::program(Program::Etcd)?;
-    let [client_port, peer_port] = api_server::free_ports()?;
-    let folder = api_server::fresh_folder("etcd")?;
-    write_credentials(&folder, &authority, clients_of)?;
-    let arguments = arguments(&folder, client_port, peer_port, options);
-    let process = Process::start("etcd", &program, &folder, &arguments)?;
-    let endpoint = Endpoint::parse(&format!("127.0.0.1:{client_port}"))?;
-    let root = authority.issue(&client_leaf("root"), now())?;
-    let etcd = Etcd { process, authority, root, endpoint };
-    etcd.wait_ready().await?;
+    let [peer_port] = api_server::free_ports()?;
+    let trusted = [&site.authority].into_iter().chain(clients_of.iter().copied());
+    let trusted: Vec<&str> = trusted.map(|authority| authority.certificate().pem()).collect();
+    fs::write(site.folder.join("ca.crt"), trusted.join("\n"))?;
+    let arguments = arguments(&site.folder, site.port, peer_port, options);
+    let process = Process::start("etcd", &program, &site.folder, &arguments)?;
+    let root = site.authority.issue(&client_leaf("root"), now())?;
+    let etcd = Etcd { host: site.host(process)?, root };
+    let client = etcd.root().await?;
+    etcd.until(async || client.clone().get("/", None).await).await?;
     if options.authentication == Authentication::On {
         etcd.turn_authentication_on().await?;
     }
     Ok(etcd)
-}
-
-fn write_credentials(folder: &Path, authority: &Authority, clients_of: &[&Authority]) -> Result<()> {
-    let names = Names {
-        dns: BTreeSet::from(["localhost".to_owned()]),
-        ips: BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-    };
-    let leaf = Leaf { usage: Usage::Server, names, ..client_leaf("etcd") };
-    let server = authority.issue(&leaf, now())?;
-    let trusted = [authority].into_iter().chain(clients_of.iter().copied());
-    let trusted: Vec<&str> = trusted.map(|authority| authority.certificate().pem()).collect();
-    fs::write(folder.join("ca.crt"), trusted.join("\n"))?;
-    fs::write(folder.join("server.crt"), server.certificate().pem())?;
-    fs::write(folder.join("server.key"), server.key().pem())?;
-    Ok(())
 }
 
 fn arguments(folder: &Path, client_port: u16, peer_port: u16, options: Options) -> Vec<String> {

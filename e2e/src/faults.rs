@@ -1,25 +1,29 @@
 //! What is wrong with a datastore, the same for every kind: how it is brought about, and how it is told.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use jiff::SignedDuration;
 use kamaji_datastore::{
     account::Account,
     config::{Deadlines, Endpoint, Settings, Tls},
-    error::Error,
     store::Store,
 };
-use kamaji_pki::Pair;
+use kamaji_pki::{Authority, Leaf, Pair};
 use zeroize::Zeroizing;
 
-use crate::etcd::proxy::{Mode, Proxy};
+use crate::{
+    credentials::Shown,
+    database::{BOTH, CERTIFIED, CLEAR, Change, Database, OPERATOR, Open, PASSWORD, change},
+    etcd::{
+        client_leaf, now,
+        proxy::{Mode, Proxy},
+    },
+};
 
 /// Short enough for a test of what never answers.
 pub const SHORT: Deadlines =
     Deadlines { connect: Duration::from_secs(3), request: Duration::from_secs(3), pause: Duration::ZERO };
-
-/// How a store of one kind is made.
-pub type Open = fn(Settings) -> Result<Store, Error>;
 
 /// An error with its causes.
 pub fn words(error: &dyn std::error::Error) -> String {
@@ -103,4 +107,111 @@ pub async fn an_unreachable_one_is_left_alone(
     store.ensure(account).await?;
     store.remove(account).await?;
     Ok(())
+}
+
+/// The tests of all that is below, on a shared server of this type and an account that nothing else uses.
+#[macro_export]
+macro_rules! test_logins {
+    ($server:ty, $account:expr, [$($fault:ident),* $(,)?]) => {
+        $(#[tokio::test]
+        async fn $fault() -> anyhow::Result<()> {
+            $crate::faults::$fault(<$server>::shared().await?, &$account).await
+        })*
+    };
+}
+
+/// What is wrong with these settings is told with this reason; returns its words.
+async fn told<D: Database>(settings: Settings, account: &Account, reason: &str) -> Result<String> {
+    Ok(assert_all_fail(&D::OPEN(settings)?, account, reason).await)
+}
+
+/// Neither password, nor certificate, nor TLS is left out silently.
+///
+/// # Panics
+/// When one is.
+pub async fn passwords_certificates_and_both_open_a_session<D: Database>(
+    server: &D,
+    account: &Account,
+) -> Result<()> {
+    let settings = |user: &str, password| -> Result<Settings> {
+        Ok(showing(server.settings_as(user, password), &server.certificate_of(user)?))
+    };
+    D::OPEN(settings(BOTH, PASSWORD)?)?.check().await?;
+    D::OPEN(settings(CERTIFIED, "")?)?.check().await?;
+    D::OPEN(Settings { tls: None, ..server.settings_as(CLEAR, PASSWORD) })?.check().await?;
+    for settings in [
+        settings(BOTH, "wrong")?,
+        settings(BOTH, "")?,
+        server.settings_as(BOTH, PASSWORD),
+        server.settings_as(CERTIFIED, ""),
+        showing(server.settings_as(CERTIFIED, ""), &server.certificate_of(BOTH)?),
+        Settings { tls: None, ..server.settings() },
+        server.settings_as(OPERATOR, "wrong"),
+        server.settings_as(OPERATOR, ""),
+        server.settings_as("nobody-of-that-name", PASSWORD),
+    ] {
+        let words = told::<D>(settings, account, "Unauthenticated").await?;
+        assert!(!words.contains(PASSWORD), "{words}");
+    }
+    Ok(())
+}
+
+/// A client certificate of somebody else, or one that is over, is told apart from a dead server.
+///
+/// # Panics
+/// When it is not.
+pub async fn client_certificates_that_the_server_does_not_accept_are_told_apart_from_a_dead_server<
+    D: Database,
+>(
+    server: &D,
+    account: &Account,
+) -> Result<()> {
+    let foreign = other_authority()?.issue(&client_leaf(BOTH), now())?;
+    let short = Leaf { valid_for: SignedDuration::from_hours(1), ..client_leaf(BOTH) };
+    let expired = server.authority().issue(&short, now() - SignedDuration::from_hours(2))?;
+    for pair in [foreign, expired] {
+        told::<D>(showing(server.settings_as(BOTH, PASSWORD), &pair), account, "Unauthenticated").await?;
+    }
+    Ok(())
+}
+
+/// A server of another authority, at another address or with a certificate that is over is not talked to.
+///
+/// # Panics
+/// When it is.
+pub async fn a_server_that_is_not_the_one_we_trust_is_not_talked_to<D: Database>(
+    server: &D,
+    account: &Account,
+) -> Result<()> {
+    let mut settings = server.settings();
+    settings.tls.as_mut().context("TLS is set")?.ca_pem = other_authority()?.certificate().pem().into();
+    told::<D>(settings, account, "ServerNotTrusted").await?;
+    let proxy = Proxy::start_at(SocketAddr::from(([127, 0, 0, 2], 0)), server.endpoint()).await?;
+    let settings = Settings { endpoints: vec![proxy.endpoint().clone()], ..server.settings() };
+    told::<D>(settings, account, "ServerNotTrusted").await?;
+    // Others use the shared one meanwhile.
+    let own = D::start().await?;
+    change(&own, Change::Shows(Shown::Expired)).await?;
+    let words = told::<D>(own.settings(), account, "ServerNotTrusted").await?;
+    assert!(words.contains("not trusted") && words.contains("xpired"), "{words}");
+    let nameless = Settings { basic_auth: None, ..own.settings() };
+    assert_eq!(D::OPEN(nameless).expect_err("no name").reason(), "InvalidSettings");
+    Ok(())
+}
+
+/// As [`silence_and_absence_are_told`] says.
+pub async fn silence_and_absence_are_told_in_time<D: Database>(server: &D, account: &Account) -> Result<()> {
+    silence_and_absence_are_told(server.endpoint(), server.settings(), D::OPEN, account).await
+}
+
+/// As [`an_unreachable_one_is_left_alone`] says.
+pub async fn an_unreachable_datastore_is_left_alone_for_a_while<D: Database>(
+    server: &D,
+    account: &Account,
+) -> Result<()> {
+    an_unreachable_one_is_left_alone(server.endpoint(), server.settings(), D::OPEN, account).await
+}
+
+fn other_authority() -> Result<Authority> {
+    Ok(Authority::create("other", now(), SignedDuration::from_hours(1))?)
 }

@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod crash;
 pub mod credentials;
 pub mod cut;
+pub mod database;
 pub mod digest;
 pub mod etcd;
 pub mod faults;

@@ -3,39 +3,25 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    path::{Path, PathBuf},
+    ops::Deref,
+    path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use jiff::SignedDuration;
-use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
-use kamaji_pki::{Authority, Pair};
-use mysql_async::{Conn, OptsBuilder, SslOpts};
+use kamaji_api::v1alpha1::Driver;
+use kamaji_datastore::{config::Settings, store::Store};
+use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::Queryable};
 use tokio::sync::OnceCell;
-use zeroize::Zeroizing;
 
+pub use crate::database::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, TRUSTED};
 use crate::{
-    api_server::{self, process::Process},
-    credentials::{self, Shown},
-    etcd::{client_leaf, now},
+    api_server::process::Process,
+    database::{Change, Database, Host, Open, Site, attempt},
 };
 
 /// The server's own administrator, who may do everything.
 pub const SUPERUSER: &str = "root";
-/// What the operator is: it has the rights that our documentation asks for.
-pub const OPERATOR: &str = "kamaji-operator";
-/// An operator that shows a certificate too.
-pub const BOTH: &str = "kamaji-both";
-/// An operator that shows a certificate and has no password.
-pub const CERTIFIED: &str = "kamaji-certified";
-/// An operator that the server asks nothing.
-pub const TRUSTED: &str = "kamaji-trusted";
-/// An operator that may come in clear text.
-pub const CLEAR: &str = "kamaji-clear";
-/// The password of all of them.
-pub const PASSWORD: &str = "only-for-a-test";
 /// What our documentation asks an administrator to grant.
 pub const RIGHTS: &str =
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE USER, PROCESS, CONNECTION ADMIN";
@@ -47,15 +33,6 @@ const TABLES: [&str; 3] = [
     "/usr/share/mysql/mysql_performance_tables.sql",
     "/usr/share/mysql/mysql_system_tables_data.sql",
 ];
-/// How long a server may take to start on a machine that is busy with other things.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How often a server that starts is asked whether it is ready.
-const READY_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a start is tried: a port that was free may be taken by the time the server binds it.
-const ATTEMPTS: usize = 3;
-/// How long a certificate of ours lasts.
-const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
-
 /// What the server's general log tells of statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statements {
@@ -65,14 +42,41 @@ pub enum Statements {
     All,
 }
 
-/// One MariaDB with an authority of its own. Its process and files are gone once this is dropped, or our own process has
-/// ended.
+/// One MariaDB with an authority of its own.
 #[derive(Debug)]
-pub struct MariaDb {
-    process: Process,
-    folder: PathBuf,
-    authority: Authority,
-    endpoint: Endpoint,
+pub struct MariaDb(Host);
+
+impl Deref for MariaDb {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl Database for MariaDb {
+    const DRIVER: Driver = Driver::MySql;
+    const OPEN: Open = Store::mysql;
+
+    async fn start() -> Result<Self> {
+        Self::start().await
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        let mut root = self.superuser().await?;
+        let statement = match change {
+            Change::Shows(shown) => {
+                self.write_certificate(shown)?;
+                "FLUSH SSL".to_owned()
+            }
+            Change::Password(password) => format!("ALTER USER '{OPERATOR}'@'%' IDENTIFIED BY '{password}'"),
+            Change::ReadOnly => "SET GLOBAL read_only = 1".to_owned(),
+            Change::Writable => "SET GLOBAL read_only = 0".to_owned(),
+            Change::Full | Change::Roomy => bail!("MariaDB has no quota"),
+        };
+        root.query_drop(statement).await?;
+        Ok(root.disconnect().await?)
+    }
 }
 
 impl MariaDb {
@@ -81,19 +85,12 @@ impl MariaDb {
     /// # Errors
     /// When it is not installed (the text says how), or does not answer.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Statements::None, Shown::Sound).await
+        Self::start_with(Statements::None).await
     }
 
-    /// Starts a server of one's own with these options.
-    pub async fn start_with(statements: Statements, shown: Shown) -> Result<Self> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match launch(statements, shown).await {
-                Ok(mariadb) => return Ok(mariadb),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.context("at least one attempt was made")?)
+    /// Starts a server of one's own that logs these statements.
+    pub async fn start_with(statements: Statements) -> Result<Self> {
+        attempt(async || launch(statements).await).await
     }
 
     /// The server that all tests of this process share; started by the first of them.
@@ -102,42 +99,14 @@ impl MariaDb {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The authority that signs its certificate and those of its clients.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
     /// All that the server has logged of statements so far.
     pub fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.folder.join("statements"))?).into_owned())
+        Ok(String::from_utf8_lossy(&fs::read(self.file("statements"))?).into_owned())
     }
 
     /// What the operator needs: the least right that will do, and no pause after a failure.
     pub fn settings(&self) -> Settings {
-        self.settings_as(OPERATOR, PASSWORD)
-    }
-
-    /// What whoever has this name and password needs.
-    pub fn settings_as(&self, user: &str, password: &str) -> Settings {
-        Settings {
-            endpoints: vec![self.endpoint.clone()],
-            tls: Some(Tls { ca_pem: self.authority.certificate().pem().into(), client: None }),
-            basic_auth: Some(BasicAuth {
-                username: user.to_owned(),
-                password: Zeroizing::new(password.to_owned()),
-            }),
-            deadlines: Deadlines { pause: Duration::ZERO, ..Deadlines::default() },
-        }
-    }
-
-    /// A client certificate for this user.
-    pub fn certificate_of(&self, user: &str) -> Result<Pair> {
-        Ok(self.authority.issue(&client_leaf(user), now())?)
+        Database::settings(self)
     }
 
     /// A connection of the one who may do everything.
@@ -152,11 +121,11 @@ impl MariaDb {
         password: &str,
         database: Option<&str>,
     ) -> Result<Conn, mysql_async::Error> {
-        let anchor = self.authority.certificate().pem().as_bytes().to_vec();
-        let tls = SslOpts::default().with_root_certs(vec![anchor.into()]).with_disable_built_in_roots(true);
+        // Whoever cures a certificate must get in before it is sound; what the operator accepts is another matter.
+        let tls = SslOpts::default().with_danger_accept_invalid_certs(true);
         let options = OptsBuilder::default()
-            .ip_or_hostname(self.endpoint.address())
-            .tcp_port(self.endpoint.port())
+            .ip_or_hostname(self.endpoint().address())
+            .tcp_port(self.endpoint().port())
             .user(Some(user))
             .pass(Some(password))
             .db_name(database)
@@ -165,42 +134,17 @@ impl MariaDb {
             .ssl_opts(tls);
         Conn::new(options).await
     }
-
-    async fn wait_ready(&self) -> Result<()> {
-        let mut tick = tokio::time::interval(READY_INTERVAL);
-        let ready = async {
-            loop {
-                if self.superuser().await.is_ok() {
-                    return Ok(());
-                }
-                tick.tick().await;
-                if !self.process.is_alive() {
-                    bail!("MariaDB died while it started; {}", self.process.last_words());
-                }
-            }
-        };
-        match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(ready) => ready,
-            Err(_) => bail!("MariaDB did not answer within a minute; {}", self.process.last_words()),
-        }
-    }
 }
 
-async fn launch(statements: Statements, shown: Shown) -> Result<MariaDb> {
+async fn launch(statements: Statements) -> Result<MariaDb> {
     // The client has no other way to be told: one provider for the whole process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let [port] = api_server::free_ports()?;
-    let folder = api_server::fresh_folder("mariadb")?;
-    let authority = Authority::create("kamaji-e2e-mariadb", now(), VALIDITY)?;
-    credentials::write(&folder, &authority, "mariadb", shown)?;
-    initialise(&folder)?;
-    let process =
-        Process::start("MariaDB", Path::new(PROGRAM), &folder, &arguments(&folder, port, statements))?;
-    let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"))?;
-    let mariadb = MariaDb { process, folder, authority, endpoint };
-    if shown == Shown::Sound {
-        mariadb.wait_ready().await?;
-    }
+    let site = Site::new("mariadb")?;
+    initialise(&site.folder)?;
+    let arguments = arguments(&site.folder, site.port, statements);
+    let process = Process::start("MariaDB", Path::new(PROGRAM), &site.folder, &arguments)?;
+    let mariadb = MariaDb(site.host(process)?);
+    mariadb.until(async || mariadb.superuser().await).await?;
     Ok(mariadb)
 }
 

@@ -1,13 +1,13 @@
 //! A real NATS with `JetStream`: TLS, passwords, and accounts, of which each sees nothing of the others.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, ops::Deref, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_nats::{Client, ConnectOptions};
 use futures::StreamExt;
-use jiff::SignedDuration;
-use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
-use kamaji_pki::{Authority, Pair};
+use kamaji_api::v1alpha1::Driver;
+use kamaji_datastore::{config::Settings, store::Store};
+use kamaji_pki::Pair;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
@@ -15,16 +15,13 @@ use tokio::{
     net::TcpStream,
 };
 use xtask::programs::Program;
-use zeroize::Zeroizing;
 
+pub use crate::database::OPERATOR;
 use crate::{
     api_server::{self, process::Process},
-    credentials::{self, Shown},
-    etcd::{client_leaf, now},
+    database::{Change, Database, Host, Open, Site, attempt},
 };
 
-/// The operator's user, with the least rights that will do for it and for kine.
-pub const OPERATOR: &str = "kamaji-operator";
 /// A user of the same account that may do everything in it.
 pub const OWNER: &str = "owner";
 /// A user of the same account that may only look.
@@ -40,17 +37,8 @@ pub const SMALL_BYTES: u64 = 64 * 1024;
 /// The password of all of them, where a test names no other: nothing that a URL, a shell or a file takes as it stands.
 pub const PASSWORD: &str = "'\"$()\\`;%@:/?#,&=+[]{}|<>^~$(DB_USER)%41";
 
-/// How long a server may take to start on a machine that is busy with other things.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How often a server that starts is asked whether it is ready.
-const READY_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a start is tried: a port that was free may be taken by the time the server binds it.
-const ATTEMPTS: usize = 3;
 /// How long a client of a test waits for one answer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a certificate of ours lasts.
-const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
-
 /// What the operator and kine need. Source: the subjects that each of them publishes to.
 pub const RIGHTS: &[&str] = &["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$SYS.REQ.USER.INFO"];
 
@@ -59,8 +47,6 @@ pub const RIGHTS: &[&str] = &["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$S
 pub struct Options {
     /// How clients come in.
     pub door: Door,
-    /// What certificate the server shows.
-    pub shown: Shown,
     /// Whether it keeps anything.
     pub jet_stream: JetStream,
     /// The password of all users.
@@ -93,13 +79,10 @@ pub enum JetStream {
     UpTo(u64),
 }
 
-/// One NATS with an authority of its own. Its process and files are gone once this is dropped, or our own process has
-/// ended.
+/// One NATS with an authority of its own.
 #[derive(Debug)]
 pub struct Nats {
-    process: Process,
-    authority: Authority,
-    endpoint: Endpoint,
+    host: Host,
     options: Options,
 }
 
@@ -201,12 +184,46 @@ impl Hand {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            door: Door::Password,
-            shown: Shown::Sound,
-            jet_stream: JetStream::On,
-            password: PASSWORD.to_owned(),
+        Self { door: Door::Password, jet_stream: JetStream::On, password: PASSWORD.to_owned() }
+    }
+}
+
+impl Deref for Nats {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Database for Nats {
+    const DRIVER: Driver = Driver::Nats;
+    const OPEN: Open = Store::nats;
+
+    async fn start() -> Result<Self> {
+        // So little that it is soon full.
+        Self::start_with(Options { jet_stream: JetStream::UpTo(SMALL_BYTES), ..Options::default() }).await
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings_as(OPERATOR)
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        match change {
+            Change::Shows(shown) => self.write_certificate(shown)?,
+            Change::Password(password) => {
+                let options = Options { password: password.to_owned(), ..self.options.clone() };
+                write_configuration(&self.file(""), self.endpoint().port(), &options)?;
+            }
+            Change::Full => return self.fill().await,
+            Change::Roomy => {
+                let hand = self.connect(OWNER).await?;
+                return hand.api("STREAM.DELETE.FILLER", &Value::Null).await.map(drop);
+            }
+            Change::ReadOnly | Change::Writable => bail!("NATS has no such setting"),
         }
+        self.reload(self.process_id())
     }
 }
 
@@ -221,29 +238,7 @@ impl Nats {
 
     /// Starts a server of one's own with these options.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match launch(&options).await {
-                Ok(nats) => return Ok(nats),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.context("at least one attempt was made")?)
-    }
-
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The process id, for tests that stop and continue it.
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// The authority that signs its certificate and those of its clients.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+        attempt(async || launch(&options).await).await
     }
 
     /// What the operator needs, and no pause after a failure.
@@ -253,21 +248,14 @@ impl Nats {
 
     /// What the user of this name needs.
     pub fn settings_as(&self, user: &str) -> Settings {
-        let tls = Tls { ca_pem: self.authority.certificate().pem().into(), client: None };
-        Settings {
-            endpoints: vec![self.endpoint.clone()],
-            tls: (self.options.door != Door::Clear).then_some(tls),
-            basic_auth: Some(BasicAuth {
-                username: user.to_owned(),
-                password: Zeroizing::new(self.options.password.clone()),
-            }),
-            deadlines: Deadlines { pause: Duration::ZERO, ..Deadlines::default() },
-        }
+        let settings = self.host.settings_as(user, &self.options.password);
+        let tls = settings.tls.filter(|_| self.options.door != Door::Clear);
+        Settings { tls, ..settings }
     }
 
     /// A client certificate that the server accepts.
     pub fn certificate(&self) -> Result<Pair> {
-        Ok(self.authority.issue(&client_leaf("kamaji"), now())?)
+        self.certificate_of("kamaji")
     }
 
     /// A connection of the user of this name, which speaks the protocol as any client does.
@@ -276,7 +264,7 @@ impl Nats {
     /// Never: ring has what TLS 1.3 needs.
     pub async fn connect(&self, user: &str) -> Result<Hand> {
         let mut roots = RootCertStore::empty();
-        let anchors = CertificateDer::pem_slice_iter(self.authority.certificate().pem().as_bytes());
+        let anchors = CertificateDer::pem_slice_iter(self.authority().certificate().pem().as_bytes());
         roots.add_parsable_certificates(anchors.filter_map(Result::ok));
         let tls = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -286,33 +274,24 @@ impl Nats {
         let client = ConnectOptions::with_user_and_password(user.to_owned(), self.options.password.clone())
             .tls_client_config(tls)
             .request_timeout(Some(REQUEST_DEADLINE))
-            .connect(format!("nats://{}", self.endpoint))
+            .connect(format!("nats://{}", self.endpoint()))
             .await?;
         Ok(Hand { client })
     }
 
-    /// A server says who it is as soon as it is ready.
-    async fn wait_ready(&self) -> Result<()> {
-        let mut tick = tokio::time::interval(READY_INTERVAL);
-        let ready = async {
-            loop {
-                if self.greets().await.is_ok() {
-                    return Ok(());
-                }
-                tick.tick().await;
-                if !self.process.is_alive() {
-                    bail!("NATS died while it started; {}", self.process.last_words());
-                }
-            }
-        };
-        match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(ready) => ready,
-            Err(_) => bail!("NATS did not answer within a minute; {}", self.process.last_words()),
+    /// It has no room for one more small message.
+    async fn fill(&self) -> Result<()> {
+        let hand = self.connect(OWNER).await?;
+        hand.make(&json!({ "name": "FILLER", "subjects": ["filler"], "storage": "file" })).await?;
+        for size in [8000, 1] {
+            while hand.put("filler", &"x".repeat(size)).await.is_ok() {}
         }
+        Ok(())
     }
 
+    /// A server says who it is as soon as it is ready.
     async fn greets(&self) -> Result<()> {
-        let stream = TcpStream::connect((self.endpoint.address(), self.endpoint.port())).await?;
+        let stream = TcpStream::connect((self.endpoint().address(), self.endpoint().port())).await?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).await?;
         anyhow::ensure!(line.starts_with("INFO "), "{line}");
@@ -322,18 +301,19 @@ impl Nats {
 
 async fn launch(options: &Options) -> Result<Nats> {
     let program = api_server::program(Program::Nats)?;
-    let [port] = api_server::free_ports()?;
-    let folder = api_server::fresh_folder("nats")?;
-    let authority = Authority::create("kamaji-e2e-nats", now(), VALIDITY)?;
-    credentials::write(&folder, &authority, "nats", options.shown)?;
-    let file = folder.join("nats.conf");
-    fs::write(&file, serde_json::to_string_pretty(&configuration(&folder, port, options))?)?;
-    let arguments = ["-c".to_owned(), file.display().to_string()];
-    let process = Process::start("NATS", &program, &folder, &arguments)?;
-    let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"))?;
-    let nats = Nats { process, authority, endpoint, options: options.clone() };
-    nats.wait_ready().await?;
+    let site = Site::new("nats")?;
+    let file = write_configuration(&site.folder, site.port, options)?;
+    let process = Process::start("NATS", &program, &site.folder, &["-c".to_owned(), file])?;
+    let nats = Nats { host: site.host(process)?, options: options.clone() };
+    nats.until(async || nats.greets().await).await?;
     Ok(nats)
+}
+
+/// The server's configuration says this; returns where it is.
+fn write_configuration(folder: &Path, port: u16, options: &Options) -> Result<String> {
+    let file = folder.join("nats.conf");
+    fs::write(&file, serde_json::to_string_pretty(&configuration(folder, port, options))?)?;
+    Ok(file.display().to_string())
 }
 
 /// The server reads JSON as its own format.

@@ -1,6 +1,7 @@
 //! The operator, run by a test: in a lane of its own, over a wire that can be cut, stopped or killed at any moment.
 
 pub mod cluster;
+pub mod described;
 pub mod front;
 pub mod kubelet;
 mod lane;

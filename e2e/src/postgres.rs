@@ -1,58 +1,47 @@
 //! A real PostgreSQL as tenants share it: TLS, passwords, and an administrator with no more rights than are needed.
 
-use std::{
-    fs,
-    ops::Deref,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, ops::Deref, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
-use jiff::SignedDuration;
-use kamaji_datastore::config::{BasicAuth, Deadlines, Endpoint, Settings, Tls};
-use kamaji_pki::{Authority, Pair};
+use kamaji_api::v1alpha1::Driver;
+use kamaji_datastore::{config::Settings, store::Store};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use zeroize::Zeroizing;
 
+pub use crate::database::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, TRUSTED};
 use crate::{
-    api_server::{self, process::Process},
-    credentials::{self, Shown},
-    etcd::{client_leaf, now},
+    api_server::process::Process,
+    database::{Change, Database, Host, Open, Site, attempt},
 };
 
 /// The server's own administrator, who may do everything.
 pub const SUPERUSER: &str = "postgres";
-/// What the operator is: it may make roles and databases.
-pub const OPERATOR: &str = "kamaji-operator";
-/// An operator that shows a certificate too.
-pub const BOTH: &str = "kamaji-both";
-/// An operator that shows a certificate and has no password.
-pub const CERTIFIED: &str = "kamaji-certified";
-/// An operator that the server asks nothing.
-pub const TRUSTED: &str = "kamaji-trusted";
-/// An operator that may come in clear text.
-pub const CLEAR: &str = "kamaji-clear";
-/// The password of all of them.
-pub const PASSWORD: &str = "only-for-a-test";
 
 /// Where Debian has the programs of the version that the tests are for.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 /// Whom the server runs as when we are root, which it refuses to be.
 const ACCOUNT: &str = "postgres";
-/// How long a server may take to start on a machine that is busy with other things.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How often a server that starts is asked whether it is ready.
-const READY_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a start is tried: a port that was free may be taken by the time the server binds it.
-const ATTEMPTS: usize = 3;
-/// How long a certificate of ours lasts.
-const VALIDITY: SignedDuration = SignedDuration::from_hours(24);
 /// Ends the server with whoever started it, even if that is killed: it then leaves nothing in the kernel.
 const TETHER: &str = r#""$@" & wait"#;
+
+/// The table as kine makes it.
+pub const KINE: &str = "\
+CREATE TABLE IF NOT EXISTS kine (id BIGSERIAL PRIMARY KEY, name text COLLATE \"C\", created INTEGER, deleted INTEGER, \
+ create_revision BIGINT, prev_revision BIGINT, lease INTEGER, value bytea, old_value bytea); \
+CREATE INDEX IF NOT EXISTS kine_name_index ON kine (name); \
+CREATE INDEX IF NOT EXISTS kine_name_id_index ON kine (name,id); \
+CREATE INDEX IF NOT EXISTS kine_id_deleted_index ON kine (id,deleted); \
+CREATE INDEX IF NOT EXISTS kine_prev_revision_index ON kine (prev_revision); \
+CREATE UNIQUE INDEX IF NOT EXISTS kine_name_prev_revision_uindex ON kine (name, prev_revision); \
+CREATE INDEX IF NOT EXISTS kine_list_query_index on kine(name, id DESC, deleted)";
+/// So many values of 512 KiB that do not compress, made by the server itself.
+const VALUES: &str = "\
+INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) \
+ SELECT '/registry/big/' || i, 1, 0, 0, 0, 0, \
+ (SELECT string_agg(sha512((i || ' ' || j)::bytea), ''::bytea) FROM generate_series(1, 8192) AS j) \
+ FROM generate_series($1::int4, $2::int4) AS i";
 
 /// Who may come how.
 const HOSTS: &str = "\
@@ -72,15 +61,9 @@ pub enum Statements {
     All,
 }
 
-/// One PostgreSQL with an authority of its own. Its processes and files are gone once this is dropped, or our own process
-/// has ended.
+/// One PostgreSQL with an authority of its own.
 #[derive(Debug)]
-pub struct Postgres {
-    process: Process,
-    folder: PathBuf,
-    authority: Authority,
-    endpoint: Endpoint,
-}
+pub struct Postgres(Host);
 
 /// A connection of a test. It ends when this is dropped.
 pub struct Session {
@@ -96,25 +79,63 @@ impl Deref for Session {
     }
 }
 
+impl Session {
+    /// The tenant whose session this is has kine's table, and in it so many values of 512 KiB that do not compress.
+    pub async fn fill_kine(&self, values: i32) -> Result<()> {
+        self.batch_execute(KINE).await?;
+        for first in (1..=values).step_by(16) {
+            self.execute(VALUES, &[&first, &values.min(first + 15)]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Postgres {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl Database for Postgres {
+    const DRIVER: Driver = Driver::PostgreSql;
+    const OPEN: Open = Store::postgres;
+
+    async fn start() -> Result<Self> {
+        Self::start().await
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        let statement = match change {
+            Change::Shows(shown) => {
+                self.write_certificate(shown)?;
+                let file = fs::read_to_string(self.file("data/postmaster.pid"))?;
+                return self.reload(file.lines().next().context("its number comes first")?.parse()?);
+            }
+            Change::Password(password) => format!("ALTER ROLE \"{OPERATOR}\" PASSWORD '{password}'"),
+            Change::ReadOnly => "ALTER SYSTEM SET default_transaction_read_only = on".to_owned(),
+            Change::Writable => "ALTER SYSTEM RESET default_transaction_read_only".to_owned(),
+            Change::Full | Change::Roomy => bail!("PostgreSQL has no quota"),
+        };
+        let root = self.superuser("postgres").await?;
+        root.batch_execute(&statement).await?;
+        Ok(root.batch_execute("SELECT pg_reload_conf()").await?)
+    }
+}
+
 impl Postgres {
     /// Starts a server of one's own and waits until it answers: a few seconds.
     ///
     /// # Errors
     /// When it is not installed (the text says how), or does not answer.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Statements::Failed, Shown::Sound).await
+        Self::start_with(Statements::Failed).await
     }
 
-    /// Starts a server of one's own with these options.
-    pub async fn start_with(statements: Statements, shown: Shown) -> Result<Self> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            match launch(statements, shown).await {
-                Ok(postgres) => return Ok(postgres),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.context("at least one attempt was made")?)
+    /// Starts a server of one's own that logs these statements.
+    pub async fn start_with(statements: Statements) -> Result<Self> {
+        attempt(async || launch(statements).await).await
     }
 
     /// The server that all tests of this process share; started by the first of them.
@@ -123,42 +144,14 @@ impl Postgres {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// The authority that signs its certificate and those of its clients.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
     /// All that the server has logged so far.
     pub fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.folder.join("log"))?).into_owned())
+        Ok(String::from_utf8_lossy(&fs::read(self.file("log"))?).into_owned())
     }
 
     /// What the operator needs: the least right that will do, and no pause after a failure.
     pub fn settings(&self) -> Settings {
-        self.settings_as(OPERATOR, PASSWORD)
-    }
-
-    /// What whoever has this name and password needs.
-    pub fn settings_as(&self, user: &str, password: &str) -> Settings {
-        Settings {
-            endpoints: vec![self.endpoint.clone()],
-            tls: Some(Tls { ca_pem: self.authority.certificate().pem().into(), client: None }),
-            basic_auth: Some(BasicAuth {
-                username: user.to_owned(),
-                password: Zeroizing::new(password.to_owned()),
-            }),
-            deadlines: Deadlines { pause: Duration::ZERO, ..Deadlines::default() },
-        }
-    }
-
-    /// A client certificate for this user.
-    pub fn certificate_of(&self, user: &str) -> Result<Pair> {
-        Ok(self.authority.issue(&client_leaf(user), now())?)
+        Database::settings(self)
     }
 
     /// A connection of the one who may do everything.
@@ -177,7 +170,7 @@ impl Postgres {
         database: &str,
     ) -> Result<Session, tokio_postgres::Error> {
         let mut roots = RootCertStore::empty();
-        let anchors = CertificateDer::pem_slice_iter(self.authority.certificate().pem().as_bytes());
+        let anchors = CertificateDer::pem_slice_iter(self.authority().certificate().pem().as_bytes());
         roots.add_parsable_certificates(anchors.filter_map(Result::ok));
         let tls = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -185,70 +178,25 @@ impl Postgres {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut config = Config::new();
-        config.host(self.endpoint.address()).port(self.endpoint.port()).user(user).password(password);
+        config.host(self.endpoint().address()).port(self.endpoint().port()).user(user).password(password);
         config.dbname(database).ssl_mode(SslMode::Require);
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
         let mut carrier = JoinSet::new();
         carrier.spawn(async move { drop(connection.await) });
         Ok(Session { client, _carrier: carrier })
     }
-
-    /// It shows this certificate to whoever comes from now on; the operator's connections are ended.
-    pub async fn show(&self, superuser: &Session, shown: Shown) -> Result<()> {
-        // Files that are there already keep their owner and their mode.
-        credentials::write(&self.folder, &self.authority, "postgres", shown)?;
-        superuser.batch_execute("SELECT pg_reload_conf()").await?;
-        // The setting is in force when the server shows it to somebody new.
-        let mut tick = tokio::time::interval(READY_INTERVAL);
-        while self.superuser("postgres").await.is_ok() != (shown == Shown::Sound) {
-            tick.tick().await;
-        }
-        self.end_sessions(superuser, OPERATOR).await
-    }
-
-    /// All connections of this user are ended.
-    pub async fn end_sessions(&self, superuser: &Session, user: &str) -> Result<()> {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
-        superuser.execute(end, &[&user]).await?;
-        Ok(())
-    }
-
-    async fn wait_ready(&self) -> Result<Session> {
-        let mut tick = tokio::time::interval(READY_INTERVAL);
-        let ready = async {
-            loop {
-                if let Ok(session) = self.superuser("postgres").await {
-                    return Ok(session);
-                }
-                tick.tick().await;
-                if !self.process.is_alive() {
-                    bail!("PostgreSQL died while it started; {}", self.process.last_words());
-                }
-            }
-        };
-        match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(ready) => ready,
-            Err(_) => bail!("PostgreSQL did not answer within a minute; {}", self.process.last_words()),
-        }
-    }
 }
 
-async fn launch(statements: Statements, shown: Shown) -> Result<Postgres> {
-    let [port] = api_server::free_ports()?;
-    let folder = api_server::fresh_folder("postgres")?;
-    let authority = Authority::create("kamaji-e2e-postgres", now(), VALIDITY)?;
-    credentials::write(&folder, &authority, "postgres", shown)?;
-    initialise(&folder)?;
-    let arguments = arguments(&folder, port, statements);
-    let process = Process::start("PostgreSQL", Path::new("sh"), &folder, &arguments)?;
-    let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"))?;
-    let postgres = Postgres { process, folder, authority, endpoint };
-    if shown == Shown::Sound {
-        let superuser = postgres.wait_ready().await?;
-        for operator in [OPERATOR, BOTH, CERTIFIED, TRUSTED, CLEAR] {
-            let make = format!("CREATE ROLE \"{operator}\" LOGIN CREATEROLE CREATEDB PASSWORD '{PASSWORD}'");
-            superuser.batch_execute(&make).await?;
-        }
+async fn launch(statements: Statements) -> Result<Postgres> {
+    let site = Site::new("postgres")?;
+    initialise(&site.folder)?;
+    let arguments = arguments(&site.folder, site.port, statements);
+    let process = Process::start("PostgreSQL", Path::new("sh"), &site.folder, &arguments)?;
+    let postgres = Postgres(site.host(process)?);
+    let superuser = postgres.until(async || postgres.superuser("postgres").await).await?;
+    for operator in [OPERATOR, BOTH, CERTIFIED, TRUSTED, CLEAR] {
+        let make = format!("CREATE ROLE \"{operator}\" LOGIN CREATEROLE CREATEDB PASSWORD '{PASSWORD}'");
+        superuser.batch_execute(&make).await?;
     }
     Ok(postgres)
 }

@@ -38,20 +38,6 @@ fn account(kind: Kind) -> Result<Account> {
     })
 }
 
-/// Values that do not compress, made by the server itself.
-async fn fill(server: &Server, account: &Account) -> Result<()> {
-    let tenant = server.session(account).await?;
-    tenant.batch_execute(server::TABLE).await?;
-    let fill = "INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) \
-         SELECT '/registry/big/' || i, 1, 0, 0, 0, 0, \
-         (SELECT string_agg(sha512((i || ' ' || j)::bytea), ''::bytea) FROM generate_series(1, 8192) AS j) \
-         FROM generate_series($1::int4, $2::int4) AS i";
-    for first in (1..=VALUES).step_by(16) {
-        tenant.execute(fill, &[&first, &(first + 15)]).await?;
-    }
-    Ok(())
-}
-
 /// Moves the tenant; returns how many bytes were copied.
 async fn migrate(from: &Server, to: &Server, token: &str) -> Result<u64> {
     let (source, target) = (account(from.kind())?, account(to.kind())?);
@@ -70,7 +56,7 @@ async fn memory_is_that_of_a_few_pages() -> Result<()> {
     let (third, fourth) = (Server::start(Kind::Etcd).await?, Server::start(Kind::Etcd).await?);
     let source = account(Kind::Postgres)?;
     first.store()?.ensure(&source).await?;
-    fill(&first, &source).await?;
+    first.session(&source).await?.fill_kine(VALUES).await?;
     // The first connections, and all that is made once.
     first.store()?.check().await?;
     third.store()?.check().await?;

@@ -9,10 +9,7 @@ use kamaji_datastore::{
     config::{BasicAuth, Settings},
     store::Store,
 };
-use kamaji_e2e::{
-    credentials::Shown,
-    mariadb::{MariaDb, OPERATOR, PASSWORD, Statements},
-};
+use kamaji_e2e::mariadb::{MariaDb, OPERATOR, PASSWORD, Statements};
 use mysql_async::prelude::Queryable;
 use zeroize::Zeroizing;
 
@@ -130,7 +127,7 @@ async fn names_that_are_too_long_are_told_by_field_and_make_nothing() -> Result<
 
 #[tokio::test]
 async fn the_log_of_the_server_has_our_statements_only_and_no_password() -> Result<()> {
-    let mariadb = MariaDb::start_with(Statements::All, Shown::Sound).await?;
+    let mariadb = MariaDb::start_with(Statements::All).await?;
     let (store, mut root) = (operator(&mariadb)?, mariadb.superuser().await?);
     for (number, hostile) in CORPUS.iter().enumerate() {
         // Those names that are refused never reach the server.

@@ -61,17 +61,4 @@ async fn its_connection_may_be_cut_before_every_message_of_ensure() -> Result<()
     Ok(())
 }
 
-#[tokio::test]
-async fn its_connection_may_be_cut_after_every_message_of_remove() -> Result<()> {
-    sweep::<Server>(Verb::Remove, Moment::After, Aftermath::Dead).await.map(drop)
-}
-
-#[tokio::test]
-async fn ensure_survives_the_loss_of_any_answer() -> Result<()> {
-    sweep::<Server>(Verb::Ensure, Moment::After, Aftermath::Alive).await.map(drop)
-}
-
-#[tokio::test]
-async fn remove_survives_the_loss_of_any_answer() -> Result<()> {
-    sweep::<Server>(Verb::Remove, Moment::After, Aftermath::Alive).await.map(drop)
-}
+kamaji_e2e::test_losses!(Server);

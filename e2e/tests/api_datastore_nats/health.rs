@@ -10,6 +10,7 @@ use kamaji_datastore::{
 };
 use kamaji_e2e::{
     credentials::Shown,
+    database::{self, Change},
     etcd::{
         client_leaf, now,
         proxy::{Mode, Proxy},
@@ -125,7 +126,8 @@ async fn a_server_that_is_not_the_one_we_trust_is_not_talked_to() -> Result<()> 
     let proxy = Proxy::start_at(SocketAddr::from(([127, 0, 0, 2], 0)), nats.endpoint()).await?;
     let settings = Settings { endpoints: vec![proxy.endpoint().clone()], ..nats.settings() };
     assert_all_fail(settings, "ServerNotTrusted").await?;
-    let expired = Nats::start_with(Options { shown: Shown::Expired, ..Options::default() }).await?;
+    let expired = Nats::start().await?;
+    database::change(&expired, Change::Shows(Shown::Expired)).await?;
     let words = assert_all_fail(expired.settings(), "ServerNotTrusted").await?;
     assert!(words.contains("expired"), "{words}");
     Ok(())

@@ -9,10 +9,7 @@ use kamaji_datastore::{
     config::{BasicAuth, Endpoint, Settings},
     store::Store,
 };
-use kamaji_e2e::{
-    credentials::Shown,
-    postgres::{PASSWORD, Postgres, SUPERUSER, Statements},
-};
+use kamaji_e2e::postgres::{PASSWORD, Postgres, SUPERUSER, Statements};
 use zeroize::Zeroizing;
 
 use super::{account, assert_gone};
@@ -96,7 +93,7 @@ async fn names_that_are_too_long_are_told_by_field_and_make_nothing() -> Result<
 
 #[tokio::test]
 async fn the_log_of_the_server_has_our_statements_only_and_no_password() -> Result<()> {
-    let postgres = Postgres::start_with(Statements::All, Shown::Sound).await?;
+    let postgres = Postgres::start_with(Statements::All).await?;
     let root = postgres.superuser("postgres").await?;
     let store = Store::postgres(postgres.settings_as(SUPERUSER, PASSWORD))?;
     root.batch_execute("SELECT 'the test begins'").await?;

@@ -12,7 +12,7 @@ use kamaji_datastore::{
 };
 use kamaji_e2e::{
     etcd::Etcd,
-    postgres::{Postgres, Session},
+    postgres::{KINE as TABLE, Postgres, Session},
 };
 
 /// What a datastore is.
@@ -46,17 +46,6 @@ pub(crate) enum Amount {
 
 /// How long what expires lasts, in seconds.
 pub(crate) const LASTS: i64 = 600;
-
-/// The table as kine makes it.
-pub(crate) const TABLE: &str = "\
-CREATE TABLE IF NOT EXISTS kine (id BIGSERIAL PRIMARY KEY, name text COLLATE \"C\", created INTEGER, deleted INTEGER, \
- create_revision BIGINT, prev_revision BIGINT, lease INTEGER, value bytea, old_value bytea); \
-CREATE INDEX IF NOT EXISTS kine_name_index ON kine (name); \
-CREATE INDEX IF NOT EXISTS kine_name_id_index ON kine (name,id); \
-CREATE INDEX IF NOT EXISTS kine_id_deleted_index ON kine (id,deleted); \
-CREATE INDEX IF NOT EXISTS kine_prev_revision_index ON kine (prev_revision); \
-CREATE UNIQUE INDEX IF NOT EXISTS kine_name_prev_revision_uindex ON kine (name, prev_revision); \
-CREATE INDEX IF NOT EXISTS kine_list_query_index on kine(name, id DESC, deleted)";
 
 impl Kind {
     pub(crate) fn word(self) -> &'static str {

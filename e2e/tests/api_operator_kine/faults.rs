@@ -1,135 +1,150 @@
 //! Whatever happens to a datastore is named within seconds, by the DataStore and by its tenants, and mends soon after the cure.
 
-use std::time::{Duration, Instant};
+use std::{rc::Rc, time::Instant};
 
 use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use kamaji_api::v1alpha1::{DataStore, DataStoreStatus};
 use kamaji_e2e::{
     credentials::Shown,
+    database::{Change, Database, change},
     etcd::{
         now,
-        proxy::{Mode, Proxy},
+        proxy::{Aftermath, Mode, Moment, Proxy},
     },
-    operator::{Lane, condition, wait_for},
-    postgres::{OPERATOR, Postgres, Session},
+    mariadb::MariaDb,
+    nats::Nats,
+    operator::{
+        Lane, condition,
+        described::{credentials_for, spec_for},
+        wait_for,
+    },
+    postgres::Postgres,
 };
 use kamaji_pki::Authority;
 use serde_json::json;
 
-use crate::{
-    MOMENT,
-    postgres::{credentials, spec},
-};
-
-/// From the fault to the condition.
-const NAMED: Duration = Duration::from_secs(10);
-/// From the cure to the condition.
-const CURED: Duration = Duration::from_secs(30);
+use crate::MOMENT;
 
 /// How many datastores suffer at the same time.
 const AT_ONCE: usize = 3;
 
-/// What can happen.
+/// What can happen, and what undoes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    Down,
-    Blackholed,
-    ReadOnly,
-    WrongPasswordInTheSecret,
-    WrongPasswordInTheServer,
-    NoSecret,
-    WrongAuthority,
-    WrongHostName,
-    ExpiredCertificate,
+    /// Nobody answers any more, in this way.
+    Gone(Mode),
+    /// The server is changed, and changed back.
+    Changed(Change, Change),
+    /// The operator's password is changed in the server; the cure is to say it in the Secret.
+    Rotated,
+    /// The Secret says something else under this key.
+    Said(&'static str, Lie),
+    /// The DataStore names an address for which the server has no certificate.
+    Misnamed,
 }
 
-const FAULTS: [(Fault, &str); 9] = [
-    (Fault::Down, "Unreachable"),
-    (Fault::Blackholed, "Timeout"),
-    (Fault::ReadOnly, "ReadOnly"),
-    (Fault::WrongPasswordInTheSecret, "Unauthenticated"),
-    (Fault::WrongPasswordInTheServer, "Unauthenticated"),
-    (Fault::NoSecret, "BasicAuthValidationFailed"),
-    (Fault::WrongAuthority, "ServerNotTrusted"),
-    (Fault::WrongHostName, "ServerNotTrusted"),
-    (Fault::ExpiredCertificate, "ServerNotTrusted"),
+/// What a Secret says that is not right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lie {
+    /// Nothing.
+    Nothing,
+    /// Any word.
+    Word,
+    /// The certificate of an authority that has nothing to do with it.
+    OtherAuthority,
+}
+
+/// What can happen to servers of every kind, and how it is named.
+const EVERYWHERE: [(Fault, &str); 8] = [
+    (Fault::Gone(Mode::Refuse), "Unreachable"),
+    (Fault::Gone(Mode::Swallow), "Timeout"),
+    (Fault::Said("password", Lie::Word), "Unauthenticated"),
+    (Fault::Rotated, "Unauthenticated"),
+    (Fault::Said("username", Lie::Nothing), "BasicAuthValidationFailed"),
+    (Fault::Said("ca.crt", Lie::OtherAuthority), "ServerNotTrusted"),
+    (Fault::Misnamed, "ServerNotTrusted"),
+    (Fault::Changed(Change::Shows(Shown::Expired), Change::Shows(Shown::Sound)), "ServerNotTrusted"),
 ];
+/// A database that takes no writes.
+const READ_ONLY: (Fault, &str) = (Fault::Changed(Change::ReadOnly, Change::Writable), "ReadOnly");
+/// A store without room.
+const FULL: (Fault, &str) = (Fault::Changed(Change::Full, Change::Roomy), "NoSpace");
+/// What the operator's password is changed to.
+const ROTATED: &str = "rotated";
+
+impl Fault {
+    /// Whether other users of the server suffer as well.
+    fn is_of_the_server(self) -> bool {
+        matches!(self, Self::Changed(..) | Self::Rotated)
+    }
+}
 
 /// A datastore to which something happens.
-struct Patient {
+struct Patient<D> {
     lane: Lane,
-    postgres: Postgres,
-    root: Session,
+    database: Rc<D>,
     proxy: Proxy,
     misnamed: Proxy,
 }
 
-impl Patient {
-    async fn new() -> Self {
-        let postgres = Postgres::start().await.unwrap();
-        let proxy = Proxy::start(postgres.endpoint()).await.unwrap();
+impl<D: Database> Patient<D> {
+    async fn new(database: Rc<D>) -> Self {
+        let proxy = Proxy::start(database.endpoint()).await.unwrap();
         // The certificate is not for this address.
-        let misnamed = Proxy::start_at(([127, 0, 0, 2], 0).into(), postgres.endpoint()).await.unwrap();
-        let root = postgres.superuser("postgres").await.unwrap();
+        let misnamed = Proxy::start_at(([127, 0, 0, 2], 0).into(), database.endpoint()).await.unwrap();
         let lane = Lane::without_data_store().await.unwrap();
-        let patient = Self { lane, postgres, root, proxy, misnamed };
-        patient.say("password", None).await;
+        let patient = Self { lane, database, proxy, misnamed };
+        patient.lane.put_credentials(&credentials_for(&*patient.database)).await.unwrap();
         patient.lead_to(&patient.proxy).await;
         patient
     }
 
     /// The Secret says what is right, but for this key.
-    async fn say(&self, key: &str, value: Option<&str>) {
-        let mut right = credentials(&self.postgres);
-        if let Some(value) = value {
-            right[key] = json!(value);
+    async fn say(&self, key: &str, word: Option<&str>) {
+        let mut credentials = credentials_for(&*self.database);
+        match word {
+            Some(word) => credentials[key] = json!(word),
+            None => drop(credentials.as_object_mut().unwrap().remove(key)),
         }
-        self.lane.put_credentials(&right).await.unwrap();
+        self.lane.put_credentials(&credentials).await.unwrap();
     }
 
     async fn lead_to(&self, proxy: &Proxy) {
-        self.lane.put_spec(&spec(&self.lane, &proxy.endpoint().to_string())).await.unwrap();
+        self.lane.put_spec(&spec_for(&self.lane, &*self.database, proxy.endpoint())).await.unwrap();
     }
 
-    async fn set(&self, statement: &str) {
-        self.root.batch_execute(statement).await.unwrap();
-        self.root.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    /// The server is changed, and the operator's next message finds its connection cut.
+    async fn change(&self, to: Change) {
+        change(&*self.database, to).await.unwrap();
+        let (moment, aftermath) = (Moment::Before, Aftermath::Alive);
+        self.proxy.set(Mode::CutAfter { messages: 0, moment, aftermath });
     }
 
     async fn inject(&self, fault: Fault) {
         match fault {
-            Fault::Down => self.proxy.set(Mode::Refuse),
-            Fault::Blackholed => self.proxy.set(Mode::Swallow),
-            Fault::ReadOnly => self.set("ALTER SYSTEM SET default_transaction_read_only = on").await,
-            Fault::WrongPasswordInTheSecret => self.say("password", Some("wrong")).await,
-            Fault::WrongPasswordInTheServer => {
-                self.set(&format!("ALTER ROLE \"{OPERATOR}\" PASSWORD 'rotated'")).await;
-                self.postgres.end_sessions(&self.root, OPERATOR).await.unwrap();
-            }
-            Fault::NoSecret => {
-                let nothing = json!({ "ca.crt": credentials(&self.postgres)["ca.crt"] });
-                self.lane.put_credentials(&nothing).await.unwrap();
-            }
-            Fault::WrongAuthority => {
+            Fault::Gone(mode) => self.proxy.set(mode),
+            Fault::Changed(change, _) => self.change(change).await,
+            Fault::Rotated => self.change(Change::Password(ROTATED)).await,
+            Fault::Said(key, Lie::Nothing) => self.say(key, None).await,
+            Fault::Said(key, Lie::Word) => self.say(key, Some("wrong")).await,
+            Fault::Said(key, Lie::OtherAuthority) => {
                 let other = Authority::create("other", now(), SignedDuration::from_hours(1)).unwrap();
-                self.say("ca.crt", Some(other.certificate().pem())).await;
+                self.say(key, Some(other.certificate().pem())).await;
             }
-            Fault::WrongHostName => self.lead_to(&self.misnamed).await,
-            Fault::ExpiredCertificate => self.postgres.show(&self.root, Shown::Expired).await.unwrap(),
+            Fault::Misnamed => self.lead_to(&self.misnamed).await,
         }
     }
 
     async fn cure(&self, fault: Fault) {
         match fault {
-            Fault::Down | Fault::Blackholed => self.proxy.set(Mode::Pass),
-            Fault::ReadOnly => self.set("ALTER SYSTEM RESET default_transaction_read_only").await,
-            Fault::WrongPasswordInTheServer => self.say("password", Some("rotated")).await,
-            Fault::WrongPasswordInTheSecret | Fault::NoSecret | Fault::WrongAuthority => {
-                self.say("password", None).await;
+            Fault::Gone(_) => self.proxy.set(Mode::Pass),
+            Fault::Changed(_, back) => self.change(back).await,
+            Fault::Rotated => self.say("password", Some(ROTATED)).await,
+            Fault::Said(..) => {
+                self.lane.put_credentials(&credentials_for(&*self.database)).await.unwrap();
             }
-            Fault::WrongHostName => self.lead_to(&self.proxy).await,
-            Fault::ExpiredCertificate => self.postgres.show(&self.root, Shown::Sound).await.unwrap(),
+            Fault::Misnamed => self.lead_to(&self.proxy).await,
         }
     }
 
@@ -140,36 +155,7 @@ impl Patient {
         let says = |tcp: &_| condition(tcp, "DataStoreReachable") == tenant;
         self.lane.tenant_that("blue", tenant, says).await.unwrap();
     }
-}
 
-fn told(status: &DataStoreStatus) -> String {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-    ready.map(|ready| format!("{}/{}", ready.status, ready.reason)).unwrap_or_default()
-}
-
-async fn suffers_and_recovers(fault: Fault, reason: &str) {
-    let patient = Patient::new().await;
-    let operator = patient.lane.operator().await.unwrap();
-    patient.lane.tenant("blue").await.unwrap();
-    patient.lane.converged("blue").await.unwrap();
-    operator.silence(MOMENT).await.unwrap();
-
-    patient.inject(fault).await;
-    let start = Instant::now();
-    let failing = format!("False/{reason}");
-    let named = tokio::time::timeout(NAMED, patient.told(&failing, &failing)).await;
-    assert!(named.is_ok(), "{fault:?} is not named within {NAMED:?}: {}", patient.shown().await);
-    let named = start.elapsed();
-    let message = patient.shown().await;
-
-    patient.cure(fault).await;
-    let start = Instant::now();
-    let cured = tokio::time::timeout(CURED, patient.told("True/DataStoreIsValid", "True/Reached")).await;
-    assert!(cured.is_ok(), "{fault:?} is not over within {CURED:?}: {}", patient.shown().await);
-    println!("{fault:?}: {reason} after {named:?}, over after {:?}: {message}", start.elapsed());
-}
-
-impl Patient {
     async fn shown(&self) -> String {
         let data_store = self.lane.data_stores().get(&self.lane.data_store).await.unwrap();
         let conditions = data_store.status.unwrap_or_default().conditions;
@@ -178,10 +164,70 @@ impl Patient {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_fault_of_postgres_is_named_within_10_s_and_over_30_s_after_its_cure() {
-    let all = FAULTS.map(|(fault, reason)| Box::pin(suffers_and_recovers(fault, reason)));
+fn told(status: &DataStoreStatus) -> String {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.map(|ready| format!("{}/{}", ready.status, ready.reason)).unwrap_or_default()
+}
+
+async fn suffers_and_recovers<D: Database>(database: Rc<D>, fault: Fault, reason: &str) {
+    let patient = Patient::new(database).await;
+    let operator = patient.lane.operator().await.unwrap();
+    patient.lane.tenant("blue").await.unwrap();
+    patient.lane.converged("blue").await.unwrap();
+    operator.silence(MOMENT).await.unwrap();
+
+    patient.inject(fault).await;
+    let start = Instant::now();
+    let failing = format!("False/{reason}");
+    patient.told(&failing, &failing).await;
+    let (named, message) = (start.elapsed(), patient.shown().await);
+
+    patient.cure(fault).await;
+    let start = Instant::now();
+    patient.told("True/DataStoreIsValid", "True/Reached").await;
+    let driver = D::DRIVER.as_str();
+    println!("{driver}, {fault:?}: {reason} after {named:?}, over after {:?}: {message}", start.elapsed());
+}
+
+/// Everything that can happen to a server of this kind, some of it at the same time.
+async fn suffers_all<D: Database>(own: (Fault, &'static str), sharing: Sharing) {
+    let shared = match sharing {
+        Sharing::Possible => Some(Rc::new(D::start().await.unwrap())),
+        Sharing::Impossible => None,
+    };
+    let all = EVERYWHERE.into_iter().chain([own]).map(|(fault, reason)| {
+        let shared = shared.clone().filter(|_| !fault.is_of_the_server());
+        Box::pin(async move {
+            let database = match shared {
+                Some(shared) => shared,
+                None => Rc::new(D::start().await.unwrap()),
+            };
+            suffers_and_recovers(database, fault, reason).await;
+        })
+    });
     stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+/// Whether a server can have several tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Possible,
+    Impossible,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_postgres_is_named_and_is_over_after_its_cure() {
+    suffers_all::<Postgres>(READ_ONLY, Sharing::Possible).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_mariadb_is_named_and_is_over_after_its_cure() {
+    suffers_all::<MariaDb>(READ_ONLY, Sharing::Possible).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_nats_is_named_and_is_over_after_its_cure() {
+    suffers_all::<Nats>(FULL, Sharing::Impossible).await;
 }
 
 /// How many tenants each of the two stores gets.
@@ -189,11 +235,11 @@ const TENANTS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_datastore_that_never_answers_holds_up_no_tenant_of_another() {
-    let patient = Patient::new().await;
+    let patient = Patient::new(Rc::new(Postgres::start().await.unwrap())).await;
     let lane = &patient.lane;
     let healthy = format!("healthy-{}", lane.namespace);
-    let address = patient.postgres.endpoint().to_string();
-    lane.put(&healthy, &spec(lane, &address)).await.unwrap();
+    let spec = spec_for(lane, &*patient.database, patient.database.endpoint());
+    lane.put(&healthy, &spec).await.unwrap();
     let operator = lane.operator().await.unwrap();
     lane.store_examined().await.unwrap();
     operator.silence(MOMENT).await.unwrap();

@@ -11,7 +11,7 @@ use kamaji_operator::{Options, Settings};
 use kamaji_resources::kine;
 use serde_json::json;
 
-use crate::{SILENCE, postgres::lane_on};
+use crate::SILENCE;
 
 const NEW: &str = "registry.example.com/kine:v9";
 
@@ -27,7 +27,7 @@ async fn has_new(lane: &Lane, tenant: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_image_of_kine_rolls_no_tenant_that_does_not_ask() {
-    let lane = lane_on(Postgres::shared().await.unwrap()).await;
+    let lane = Lane::on_database(Postgres::shared().await.unwrap()).await.unwrap();
     let operator = lane.operator().await.unwrap();
     for tenant in ["blue", "green"] {
         lane.tenant(tenant).await.unwrap();

@@ -2,12 +2,11 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_e2e::{
-    mariadb::{MariaDb, OPERATOR, PASSWORD},
+    mariadb::MariaDb,
     operator::{Lane, cluster::TenantCluster, wait_gone},
 };
 use kube::ResourceExt;
 use mysql_async::prelude::Queryable;
-use serde_json::json;
 
 use crate::{SILENCE, tenant::keeps_objects};
 
@@ -16,20 +15,6 @@ const TRACES: &str = "\
 SELECT CONCAT('user ', User) FROM mysql.global_priv WHERE User IN (?, ?) \
 UNION ALL SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.schemata WHERE SCHEMA_NAME IN (?, ?) \
 UNION ALL SELECT CONCAT('mark of ', owner) FROM _kamaji.owners WHERE schema_name IN (?, ?)";
-
-/// A lane whose DataStore is this MariaDB.
-async fn lane_on(mariadb: &MariaDb) -> Lane {
-    let lane = Lane::without_data_store().await.unwrap();
-    let ca = mariadb.authority().certificate().pem();
-    lane.put_credentials(&json!({ "ca.crt": ca, "username": OPERATOR, "password": PASSWORD })).await.unwrap();
-    let spec = json!({
-        "driver": "MySQL", "endpoints": [mariadb.endpoint().to_string()],
-        "basicAuth": { "username": lane.reference("username"), "password": lane.reference("password") },
-        "tlsConfig": { "certificateAuthority": { "certificate": lane.reference("ca.crt") } },
-    });
-    lane.put_spec(&spec).await.unwrap();
-    lane
-}
 
 /// What is there of the tenant with this UID.
 async fn traces(mariadb: &MariaDb, uid: &str) -> Vec<String> {
@@ -41,7 +26,7 @@ async fn traces(mariadb: &MariaDb, uid: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_on_mariadb_is_made_answers_is_left_alone_and_leaves_nothing() {
     let mariadb = MariaDb::start().await.unwrap();
-    let lane = lane_on(&mariadb).await;
+    let lane = Lane::on_database(&mariadb).await.unwrap();
     let operator = lane.operator().await.unwrap();
     let tenant = TenantCluster::start(&lane, &lane.manifest("blue")).await.unwrap();
     let tcp = tenant.kept(&lane).await.unwrap_or_else(|error| {

@@ -8,24 +8,8 @@ use kamaji_e2e::{
     operator::{Lane, cluster::TenantCluster, condition, message, wait_gone},
 };
 use kube::ResourceExt;
-use serde_json::json;
 
 use crate::{SILENCE, tenant::keeps_objects};
-
-/// A lane whose DataStore is this NATS.
-async fn lane_on(nats: &Nats) -> Lane {
-    let lane = Lane::without_data_store().await.unwrap();
-    let ca = nats.authority().certificate().pem();
-    let credentials = json!({ "ca.crt": ca, "username": nats::OPERATOR, "password": nats::PASSWORD });
-    lane.put_credentials(&credentials).await.unwrap();
-    let spec = json!({
-        "driver": "NATS", "endpoints": [nats.endpoint().to_string()],
-        "basicAuth": { "username": lane.reference("username"), "password": lane.reference("password") },
-        "tlsConfig": { "certificateAuthority": { "certificate": lane.reference("ca.crt") } },
-    });
-    lane.put_spec(&spec).await.unwrap();
-    lane
-}
 
 /// The streams that hold anything.
 async fn streams(nats: &Nats) -> BTreeSet<String> {
@@ -37,7 +21,7 @@ async fn streams(nats: &Nats) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_on_nats_is_made_answers_is_left_alone_and_leaves_nothing() {
     let nats = Nats::start().await.unwrap();
-    let lane = lane_on(&nats).await;
+    let lane = Lane::on_database(&nats).await.unwrap();
     let operator = lane.operator().await.unwrap();
     let tenant = TenantCluster::start(&lane, &lane.manifest("blue")).await.unwrap();
     let tcp = tenant.kept(&lane).await.unwrap_or_else(|error| {
@@ -63,7 +47,7 @@ async fn a_tenant_on_nats_is_made_answers_is_left_alone_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_tenant_is_told_who_the_first_is_and_gets_the_place_when_that_is_gone() {
     let nats = Nats::start().await.unwrap();
-    let lane = lane_on(&nats).await;
+    let lane = Lane::on_database(&nats).await.unwrap();
     let _operator = lane.operator().await.unwrap();
     lane.tenant("blue").await.unwrap();
     let blue = lane.converged("blue").await.unwrap().uid().unwrap();

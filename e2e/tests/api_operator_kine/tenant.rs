@@ -15,10 +15,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    MOMENT, SILENCE,
-    postgres::{lane_on, traces},
-};
+use crate::{MOMENT, SILENCE, postgres::traces};
 
 /// How many objects are written into a tenant.
 const OBJECTS: usize = 1000;
@@ -59,7 +56,7 @@ pub(crate) async fn keeps_objects(client: &Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_on_postgres_is_made_answers_is_left_alone_and_leaves_nothing() {
     let postgres = Postgres::shared().await.unwrap();
-    let lane = lane_on(postgres).await;
+    let lane = Lane::on_database(postgres).await.unwrap();
     let operator = lane.operator().await.unwrap();
     let tenant = TenantCluster::start(&lane, &lane.manifest("blue")).await.unwrap();
     let tcp = tenant.kept(&lane).await.unwrap_or_else(|error| {
@@ -97,7 +94,7 @@ async fn a_tenant_on_postgres_is_made_answers_is_left_alone_and_leaves_nothing()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_lost_or_changed_is_the_one_that_opens_the_database() {
     let postgres = Postgres::shared().await.unwrap();
-    let lane = lane_on(postgres).await;
+    let lane = Lane::on_database(postgres).await.unwrap();
     let operator = lane.operator().await.unwrap();
     lane.tenant("blue").await.unwrap();
     let uid = lane.converged("blue").await.unwrap().uid().unwrap();
@@ -160,7 +157,7 @@ async fn made_by_go(postgres: &Postgres, name: &str, password: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_go_made_keeps_its_names_and_its_password() {
     let postgres = Postgres::shared().await.unwrap();
-    let lane = lane_on(postgres).await;
+    let lane = Lane::on_database(postgres).await.unwrap();
     let tcp = lane.tenant("blue").await.unwrap();
     let name = format!("go_{}", lane.namespace.replace('-', "_"));
     let password = "2aa54532-e3bd-456d-ba58-b54ff44aee1f";
