@@ -81,6 +81,7 @@ impl<'a> Pass<'a> {
         self.report_spec(facts);
         let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
         let claim = self.memory.claim_or_new(self.tenant, open.driver);
+        self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
         let Some(places) = self.places(&open, &claim) else { return Ok(Outcome::Unexamined) };
         facts.claim = Some(claim.clone());
         facts.overrides = Some(places.claims.clone());

@@ -50,6 +50,20 @@ pub(crate) enum Error {
         /// The object.
         object: kamaji_apply::ObjectId,
     },
+    /// Another tenant has the user name in a store whose certificates are signed by the same authority.
+    #[error(
+        "user name {user} belongs to another tenant, in DataStore {other}, which has the certificate authority of DataStore \
+         {data_store}, so that each could open the other's data: make this tenant anew with another spec.dataStoreUsername, \
+         or with none"
+    )]
+    UserNameTaken {
+        /// The name.
+        user: String,
+        /// DataStore of the tenant that is refused.
+        data_store: String,
+        /// DataStore of the tenant that has it.
+        other: String,
+    },
     /// The pass took too long.
     #[error("gave up after {0:?}: something it depends on does not answer")]
     TimedOut(std::time::Duration),
@@ -70,6 +84,7 @@ impl Error {
             Self::DataStoreUnusable { reason, .. } => reason,
             Self::Render { .. } => "RenderFailed",
             Self::NameConflict { .. } => "NameConflict",
+            Self::UserNameTaken { .. } => "UserNameTaken",
             Self::TimedOut(_) => "TimedOut",
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use kamaji_api::TenantId;
 use kamaji_datastore::account::Seal;
+use kamaji_resources::Claim;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -20,6 +21,8 @@ pub(crate) struct Tenants(Mutex<HashMap<String, Known>>);
 struct Known {
     /// Its places in datastores as they were last seen to be right, and how they were sealed then.
     stored: Vec<(Place, Seal)>,
+    /// The DataStore in which it has its user name, and that name, if it took it since we started.
+    named: Option<(String, String)>,
     session: Option<Running>,
 }
 
@@ -65,6 +68,25 @@ impl Tenants {
         if let Some(known) = self.lock().get_mut(&tenant.uid) {
             known.stored.retain(|(other, _)| !other.open.ptr_eq(&Arc::downgrade(open)));
         }
+    }
+
+    /// The tenant takes the user name of this claim, unless another has just taken it in a DataStore of which `collides` holds;
+    /// returns that DataStore then.
+    pub(crate) fn take_name(
+        &self,
+        tenant: &TenantId,
+        claim: &Claim,
+        collides: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let mut tenants = self.lock();
+        let others = tenants.iter().filter(|(uid, _)| **uid != tenant.uid);
+        let mut named = others.filter_map(|(_, known)| known.named.as_ref());
+        if let Some((data_store, _)) = named.find(|(place, user)| *user == claim.user && collides(place)) {
+            return Some(data_store.clone());
+        }
+        tenants.entry(tenant.uid.clone()).or_default().named =
+            Some((claim.data_store.clone(), claim.user.clone()));
+        None
     }
 
     /// What the tenant's session saw last, whatever it was keeping then.

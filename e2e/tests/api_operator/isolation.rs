@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
     digest::steady,
-    operator::{Lane, condition},
+    etcd::Etcd,
+    operator::{Lane, condition, is_converged, wait_gone},
 };
 use serde_json::json;
 
@@ -85,7 +86,7 @@ async fn names_that_are_another_tenants_are_refused_and_stay_the_other_tenants()
     for name in ["same-schema", "same-user"] {
         lane.tenant_that(name, "refused", refused).await.unwrap();
         lane.delete(name).await.unwrap();
-        kamaji_e2e::operator::wait_gone(&lane.tenants(), name).await.unwrap();
+        wait_gone(&lane.tenants(), name).await.unwrap();
     }
     let read = async || client.clone().get(format!("/{schema}/secret"), None).await;
     let read = steady(read).await.unwrap();
@@ -108,6 +109,66 @@ async fn reserved_and_quoted_names_never_reach_the_datastore() {
         let refused = |tcp: &TenantControlPlane| condition(tcp, "Ready") == "False/InvalidName";
         lane.tenant_that(&tenant, name, refused).await.unwrap();
         lane.delete(&tenant).await.unwrap();
-        kamaji_e2e::operator::wait_gone(&lane.tenants(), &tenant).await.unwrap();
+        wait_gone(&lane.tenants(), &tenant).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_name_is_one_tenants_in_all_datastores_of_an_authority() {
+    let lane = Lane::new().await.unwrap();
+    let twin = Etcd::start_under(lane.etcd.authority(), &[]).await.unwrap();
+    let stranger = Etcd::start().await.unwrap();
+    let beside = lane.put_further_data_store("twin", &twin, &twin.endpoint().to_string()).await.unwrap();
+    let apart = stranger.endpoint().to_string();
+    let apart = lane.put_further_data_store("stranger", &stranger, &apart).await.unwrap();
+    let operator = lane.operator().await.unwrap();
+    let user = format!("{}u", lane.namespace);
+    let asked = async |name: &str, data_store: &str| {
+        let mut manifest = lane.manifest(name);
+        manifest["spec"]["dataStore"] = json!(data_store);
+        manifest["spec"]["dataStoreUsername"] = json!(user);
+        lane.create(&manifest).await.unwrap();
+    };
+    let refused = |tcp: &TenantControlPlane| condition(tcp, "DataStoreReachable") == "False/UserNameTaken";
+
+    asked("owner", &lane.data_store).await;
+    lane.converged("owner").await.unwrap();
+    asked("apart", &apart).await;
+    lane.converged("apart").await.unwrap();
+    asked("twin", &beside).await;
+    lane.tenant_that("twin", "refused", refused).await.unwrap();
+    // Also by an operator that knows nothing but what the status says.
+    operator.stop().await.unwrap();
+    let _operator = lane.operator().await.unwrap();
+    asked("second", &beside).await;
+    lane.tenant_that("second", "refused", refused).await.unwrap();
+    let users = twin.root().await.unwrap().user_list().await.unwrap();
+    assert!(!users.users().contains(&user), "{:?}", users.users());
+
+    lane.delete("second").await.unwrap();
+    lane.delete("owner").await.unwrap();
+    wait_gone(&lane.tenants(), "owner").await.unwrap();
+    lane.converged("twin").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_tenants_that_ask_for_a_user_name_at_once_one_gets_it() {
+    let lane = Lane::new().await.unwrap();
+    let twin = Etcd::start_under(lane.etcd.authority(), &[]).await.unwrap();
+    let beside = lane.put_further_data_store("twin", &twin, &twin.endpoint().to_string()).await.unwrap();
+    for (name, data_store) in [("one", &lane.data_store), ("other", &beside)] {
+        let mut manifest = lane.manifest(name);
+        manifest["spec"]["dataStore"] = json!(data_store);
+        manifest["spec"]["dataStoreUsername"] = json!(format!("{}u", lane.namespace));
+        lane.create(&manifest).await.unwrap();
+    }
+    let _operator = lane.operator().await.unwrap();
+    let settled = |tcp: &TenantControlPlane| {
+        is_converged(tcp) || condition(tcp, "DataStoreReachable") == "False/UserNameTaken"
+    };
+    let mut converged = 0;
+    for name in ["one", "other"] {
+        converged += usize::from(is_converged(&lane.tenant_that(name, "settled", settled).await.unwrap()));
+    }
+    assert_eq!(converged, 1);
 }
