@@ -3,8 +3,10 @@
 //! Source of the verifier's form: `pg_authid.rolpassword` in PostgreSQL's "System Catalogs"; RFC 5802 and RFC 7677.
 //! Passwords are plain ASCII, which `SASLprep` leaves as it is.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -80,10 +82,58 @@ impl Fingerprint {
         Some(Self { salt, tag })
     }
 
-    /// Whether it is that of this password. Takes about a millisecond.
+    /// Whether it is that of this password. Takes about a millisecond, unless it was so before.
     pub(crate) fn is_of(&self, password: &str) -> bool {
-        Verifier::with_salt(password, self.salt).fingerprint() == *self
+        KNOWN.is_of(self, password)
     }
+}
+
+/// What was found to belong together in this process. An account is looked at time after time, with the same password.
+static KNOWN: LazyLock<Known> = LazyLock::new(Known::new);
+/// How many pairs are remembered before all are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Fingerprints and the passwords that they are of, as digests under a key that nobody else has and that ends with the
+/// process.
+struct Known {
+    /// Nothing is remembered without random numbers.
+    key: Option<hmac::Key>,
+    pairs: Mutex<HashSet<[u8; digest::SHA256_OUTPUT_LEN]>>,
+}
+
+impl Known {
+    fn new() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
+        Self { key, pairs: Mutex::default() }
+    }
+
+    fn is_of(&self, fingerprint: &Fingerprint, password: &str) -> bool {
+        let pair = self.key.as_ref().and_then(|key| pair(key, fingerprint, password));
+        if pair.is_some_and(|pair| self.pairs().contains(&pair)) {
+            return true;
+        }
+        let is_of = Verifier::with_salt(password, fingerprint.salt).fingerprint() == *fingerprint;
+        if let Some(pair) = pair.filter(|_| is_of) {
+            let mut pairs = self.pairs();
+            if pairs.len() >= REMEMBERED {
+                pairs.clear();
+            }
+            pairs.insert(pair);
+        }
+        is_of
+    }
+
+    fn pairs(&self) -> MutexGuard<'_, HashSet<[u8; digest::SHA256_OUTPUT_LEN]>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pair(key: &hmac::Key, of: &Fingerprint, password: &str) -> Option<[u8; digest::SHA256_OUTPUT_LEN]> {
+    let mut context = hmac::Context::with_key(key);
+    for part in [&of.salt[..], &of.tag, password.as_bytes()] {
+        context.update(part);
+    }
+    context.sign().as_ref().try_into().ok()
 }
 
 impl fmt::Display for Fingerprint {
@@ -115,6 +165,10 @@ mod tests {
         let verifier = Verifier::new("right").expect("random");
         let fingerprint = Fingerprint::parse(&verifier.fingerprint().to_string()).expect("as written");
         assert!(fingerprint.is_of("right") && !fingerprint.is_of("wrong"));
+        assert!(fingerprint.is_of("right") && !fingerprint.is_of("wrong"), "and remembers it");
+        let other = Verifier::new("right").expect("random").fingerprint();
+        let forged = Fingerprint { tag: other.tag, ..fingerprint };
+        assert!(!forged.is_of("right"));
         assert_ne!(Verifier::new("right").expect("random").text(), verifier.text());
         for text in ["", ":", "a:b", "AAAA:AAAA"] {
             assert_eq!(Fingerprint::parse(text), None, "{text}");
