@@ -1,6 +1,8 @@
-//! `cargo xtask bench provision`: how long a tenant takes to be Ready, beside what this machine allows at best.
+//! `cargo xtask bench provision`: how long a tenant takes to be Ready, beside what this machine allows at best. And
+//! `cargo xtask bench datastore`: what datastores cost.
 
 mod audit;
+mod datastore;
 mod floor;
 mod lone;
 mod operator;
@@ -15,6 +17,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+pub use self::datastore::{Amounts, Profile, datastore};
 use self::{
     audit::Audit,
     floor::Model,

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{
-    bench,
+    bench::{self, Profile},
     cache::Cache,
     checks::{self, Extent},
     cluster::{self, worker},
@@ -110,6 +110,21 @@ enum BenchTask {
         #[arg(long, value_name = "N", default_value_t = 16)]
         tenants: usize,
     },
+    /// What datastores of each kind cost: accounts, tenants and migrations, on servers of its own.
+    Datastore {
+        /// How many tenants are made on each kind, one after the other.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        tenants: usize,
+        /// How many accounts are made and removed in each, one after the other.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        accounts: usize,
+        /// How much data is moved between them, in MiB.
+        #[arg(long, value_name = "MIB", default_value_t = 256)]
+        mib: u32,
+        /// Measure what `cargo build` makes, which is there already if the tests ran, not the released program.
+        #[arg(long)]
+        development: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -133,6 +148,10 @@ fn run() -> Result<()> {
         Task::Test { quick: false } => checks::run(&cache, Extent::Everything),
         Task::Bench(BenchTask::Provision { runs, tenants }) => {
             bench::provision(&cache, bench::Extent { runs, tenants })
+        }
+        Task::Bench(BenchTask::Datastore { tenants, accounts, mib, development }) => {
+            let profile = if development { Profile::Development } else { Profile::Release };
+            bench::datastore(&cache, profile, &bench::Amounts { tenants, accounts, mib })
         }
         Task::Generate { check: true } => generate::check(),
         Task::Generate { check: false } => generate::write(),
