@@ -11,10 +11,10 @@
 //! | open | claimed | [`Prepare`](Step::Prepare): the target is wiped |
 //! | open | empty, its revision too low | [`Raise`](Step::Raise) |
 //! | open | empty | [`Fence`](Step::Fence): the source is marked |
-//! | fenced | empty | [`Shut`](Step::Shut), until nobody can write; then [`Next::StopServers`] |
+//! | fenced | empty | [`Shut`](Step::Shut), until nobody can write |
 //! | fenced | empty, or a part of the copy | [`Copy`](Step::Copy) |
 //! | fenced | copied | [`Verify`](Step::Verify): both sides are read and compared |
-//! | fenced | verified | [`Switch`](Step::Switch): the source is marked as left |
+//! | fenced | verified | [`Next::StopServers`]; once they are gone [`Switch`](Step::Switch): the source is marked as left |
 //! | left | verified | [`Open`](Step::Open) |
 //! | left | open | [`Next::Done`] |
 //!
@@ -26,7 +26,8 @@
 //!
 //! [`Migration::abort`] and the switch change the same mark of the source, each only if it is still the fence that was
 //! seen: one of them comes first, and the other is refused. To abort, the target need not be there. An aborted token is
-//! spent. A switched source stays shut until [`Migration::drop_source`].
+//! spent. A source that somebody has opened by hand gets another fence, under which everything is compared again. A switched
+//! source stays shut until [`Migration::drop_source`].
 //!
 //! # What is copied
 //! Between two tables of kine the rows, with their ids and all history, so that every watch goes on where it was. In
@@ -42,8 +43,9 @@
 //! What gets new revisions gets greater ones than anyone has seen: the target's is raised above the source's before
 //! anything is copied. With kine that is a row and its sequence. etcd's is shared by all tenants and grows by one with
 //! each write, so it is raised by writing, mostly before the fence; it is refused if the way is too long
-//! ([`Migration::furthest`]). Read requests are denied too, or a server that was not stopped would show
-//! revisions that still grow.
+//! ([`Migration::furthest`]). Read requests are denied too, but a watch that is open goes on, and in etcd shows revisions
+//! that others' writes bring. So API servers may run while the data is copied, but not when it is switched: what they may
+//! have shown by then is looked up once more, and the target is raised above it.
 //!
 //! API servers compare revisions only as numbers. One that asks for a watch from before the switch is told that it is
 //! too old, and lists anew: in kine by `compact_rev_key`, in etcd by a compaction up to the source's last revision. That
@@ -58,7 +60,8 @@
 //! async fn migrate(from: Home, to: Home, token: Token) -> Result<(), Error> {
 //!     let migration = Migration::new(from, to, token)?;
 //!     let mut show = |progress| println!("{progress:?}");
-//!     // The tenant works while the target is made ready; this ends with the source fenced.
+//!     // The tenant works while the target is made ready. Then the source is fenced, and its data copied and compared:
+//!     // whoever hears of the fence may stop the servers meanwhile.
 //!     if migration.run(Servers::Running, &mut show).await? == Next::StopServers {
 //!         stop_servers().await;
 //!         migration.run(Servers::Gone, &mut show).await?;
@@ -90,7 +93,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{Error, Side};
 pub use self::mark::Token;
-pub use self::plan::{Next, Servers, Step};
+pub use self::plan::{Next, Position, Servers, Step};
 
 use self::mark::{Mark, Stage};
 use self::place::{Kind, Look, Trouble};
@@ -189,6 +192,18 @@ impl Migration {
     pub async fn next(&self, servers: Servers) -> Result<Next, Error> {
         let (source, target) = self.look().await.map_err(Error::from)?;
         plan::decide(&self.terms, servers, &source.found, &target.found)
+    }
+
+    /// How far it is. Only a target that says so counts as a complete copy; one that does not answer says nothing.
+    pub async fn position(&self) -> Result<Position, Error> {
+        let source = self.source.place.look().await;
+        let source = source.map_err(|trouble| Error::from((Side::Source, trouble)))?.found.mark;
+        let position = plan::position(&self.terms.token, source.as_ref(), None);
+        if position != Position::Fenced {
+            return Ok(position);
+        }
+        let target = self.target.place.look().await.ok().and_then(|target| target.found.mark);
+        Ok(plan::position(&self.terms.token, source.as_ref(), target.as_ref()))
     }
 
     /// One step was made, which is returned; or there is none to make now.

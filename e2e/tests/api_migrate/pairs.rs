@@ -130,7 +130,6 @@ async fn what_differs_is_seen_before_the_switch() -> Result<()> {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let migration = lab.migration("blue", "first")?;
-        migration.run(Servers::Running, &mut unwatched).await?;
         while migration.next(Servers::Gone).await? != Next::Step(Step::Verify) {
             migration.step(Servers::Gone, &mut unwatched).await?;
         }

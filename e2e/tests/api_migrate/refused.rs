@@ -104,12 +104,12 @@ async fn sessions_of_postgres_end_and_none_can_write_after_the_fence() -> Result
     let write = "INSERT INTO public.kine (name, created, deleted) VALUES ('/registry/late', 1, 0)";
     let refused = hidden.batch_execute(write).await.expect_err("no right");
     assert_eq!(refused.code().map(|code| code.code().to_owned()).as_deref(), Some("42501"));
-    assert_eq!(migration.next(Servers::Gone).await?, Next::Step(Step::Copy));
+    assert_eq!(migration.next(Servers::Gone).await?, Next::Step(Step::Switch));
     Ok(())
 }
 
 #[tokio::test]
-async fn whoever_opens_the_fence_is_seen_and_nothing_is_copied() -> Result<()> {
+async fn whoever_opens_the_fence_is_seen_and_what_was_written_is_copied() -> Result<()> {
     let lab = Lab::start((Kind::Etcd, Kind::Postgres)).await?;
     lab.settle("blue").await?;
     let (source, migration) = (lab.source("blue"), lab.migration("blue", "first")?);
@@ -120,7 +120,11 @@ async fn whoever_opens_the_fence_is_seen_and_nothing_is_copied() -> Result<()> {
     etcd.root().await?.role_grant_permission(source.schema.as_str(), range).await?;
     let mut tenant = etcd.client(source.user.as_str()).await?;
     tenant.put(format!("/{}/configmaps/default/late", source.schema), "acknowledged", None).await?;
-    assert_eq!(migration.next(Servers::Gone).await?, Next::Step(Step::Shut(Side::Source)));
+    assert_eq!(
+        migration.next(Servers::Gone).await?,
+        Next::Step(Step::Fence),
+        "the copy is not trusted any more"
+    );
     finish(&migration).await?;
     let contents = lab.to.contents(&lab.target("blue")).await?;
     assert_eq!(

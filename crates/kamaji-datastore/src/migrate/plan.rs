@@ -44,10 +44,26 @@ pub enum Step {
 pub enum Next {
     /// This step.
     Step(Step),
-    /// The tenant's API servers must be stopped; then go on with [`Servers::Gone`].
+    /// The copy is complete. If the tenant's API servers still run they must be stopped now; then go on with
+    /// [`Servers::Gone`].
     StopServers,
     /// The tenant is on the target; the source is kept, and takes no writes.
     Done,
+}
+
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The tenant can write to the source.
+    Open,
+    /// It can write nowhere, and its data is being copied.
+    Fenced,
+    /// The same, and the copy is complete: once the API servers are gone, the tenant can be switched.
+    Ready,
+    /// The tenant has left the source.
+    Switched,
+    /// This token was aborted: the tenant stays in the source.
+    Aborted,
 }
 
 /// What one datastore says.
@@ -139,17 +155,33 @@ pub(crate) fn decide(terms: &Terms, servers: Servers, source: &Found, target: &F
         return Ok(Next::Step(raise));
     }
     let Some(fence) = fence else { return Ok(Next::Step(Step::Fence)) };
+    let copy = if mark.fence.as_ref() == Some(fence) { mark.stage } else { Stage::Copying };
     if source.door != Door::Shut {
-        return Ok(Next::Step(Step::Shut(Side::Source)));
+        // Whoever has opened it may have written what a copy lacks: under another fence there is none yet.
+        let is_late = matches!(copy, Stage::Copied | Stage::Verified);
+        return Ok(Next::Step(if is_late { Step::Fence } else { Step::Shut(Side::Source) }));
     }
-    if servers == Servers::Running {
-        return Ok(Next::StopServers);
+    Ok(match copy {
+        Stage::Copied => Next::Step(Step::Verify),
+        Stage::Verified if servers == Servers::Running => Next::StopServers,
+        Stage::Verified => Next::Step(Step::Switch),
+        _ => Next::Step(Step::Copy),
+    })
+}
+
+/// How far a migration is, as the marks say, whatever is in the way of the next step.
+pub(crate) fn position(token: &Token, source: Option<&Mark>, target: Option<&Mark>) -> Position {
+    let Some(mark) = source.filter(|mark| mark.token == *token) else { return Position::Open };
+    let is_verified = |copy: &Mark| {
+        copy.token == *token && copy.stage == Stage::Verified && copy.fence.as_ref() == Some(&mark.nonce)
+    };
+    match mark.stage {
+        Stage::Fenced if target.is_some_and(is_verified) => Position::Ready,
+        Stage::Fenced => Position::Fenced,
+        Stage::Left => Position::Switched,
+        Stage::Aborted => Position::Aborted,
+        _ => Position::Open,
     }
-    Ok(Next::Step(match mark.stage {
-        Stage::Copied if mark.fence.as_ref() == Some(fence) => Step::Verify,
-        Stage::Verified if mark.fence.as_ref() == Some(fence) => Step::Switch,
-        _ => Step::Copy,
-    }))
 }
 
 fn safe(side: Side, found: &Found) -> Result<(), Error> {

@@ -44,6 +44,8 @@ impl Migration {
             Step::Verify => self.verify((source, target), watch).await?,
             Step::Switch => {
                 self.prove_fenced().await?;
+                // API servers that ran while the copy was made may have shown revisions that others' writes have brought.
+                self.target.place.settle(self.terms.shape, source.found.revision).await.map_err(ours)?;
                 self.mark(&self.source, source, Mark::new(token, Stage::Left)).await?;
             }
             Step::Open => self.open(target).await?,
