@@ -5,6 +5,7 @@ pub mod described;
 pub mod front;
 pub mod kubelet;
 mod lane;
+pub mod node;
 pub mod signer;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use kamaji_api::{labels, tenant, v1alpha1::TenantControlPlane};
-use kamaji_operator::{Options, Settings, manage};
+use kamaji_operator::{MigrationSettings, Options, Settings, manage};
 use kamaji_resources::kine;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -94,6 +95,12 @@ pub fn options() -> Options {
         settings: Settings {
             tenant: tenant::Settings { default_data_store: None },
             kine_image: kine::DEFAULT_IMAGE.to_owned(),
+            migration: MigrationSettings {
+                namespace: "default".into(),
+                image: Some("kamaji:test".into()),
+                service_account: "default".into(),
+                retention: Duration::from_hours(24),
+            },
             renew_before: jiff::SignedDuration::from_hours(24),
             pass_timeout: Duration::from_secs(30),
             resync: Duration::from_hours(10),

@@ -81,6 +81,15 @@ pub struct ManagerArgs {
     /// Image of kine, which serves tenants on PostgreSQL, MySQL and NATS; a tenant that runs takes a new one with its next rollout.
     #[arg(long, default_value = kine::DEFAULT_IMAGE, value_parser = image)]
     pub kine_image: String,
+    /// Image of the Jobs that move the data of tenants to another DataStore: the operator's own.
+    #[arg(long, value_parser = image)]
+    pub migrate_image: Option<String>,
+    /// Service account of those Jobs. They get no token of it.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "default")]
+    pub serviceaccount_name: String,
+    /// How long a tenant's data stays in a DataStore that it has left, such as 24h; nobody can write to it.
+    #[arg(long, default_value = "24h", value_parser = duration)]
+    pub migration_retention: Duration,
     /// How many tenant control planes are worked on at the same time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_concurrent_tcp_reconciles: u16,
@@ -117,18 +126,12 @@ pub struct AcceptedArgs {
     /// Nothing is written to disk.
     #[arg(long)]
     pub tmp_directory: Option<PathBuf>,
-    /// Data is not migrated by this version.
-    #[arg(long)]
-    pub migrate_image: Option<String>,
     /// No webhook is served by this version.
     #[arg(long)]
     pub webhook_service_name: Option<String>,
     /// No webhook is served by this version.
     #[arg(long)]
     pub webhook_ca_path: Option<PathBuf>,
-    /// Data is not migrated by this version.
-    #[arg(long, env = "SERVICE_ACCOUNT")]
-    pub serviceaccount_name: Option<String>,
     /// There is no telemetry.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_telemetry: Option<bool>,
@@ -149,10 +152,8 @@ impl AcceptedArgs {
         let Self {
             pprof_bind_address,
             tmp_directory,
-            migrate_image,
             webhook_service_name,
             webhook_ca_path,
-            serviceaccount_name: _,
             disable_telemetry,
             zap_devel,
             zap_stacktrace_level,
@@ -161,7 +162,6 @@ impl AcceptedArgs {
         [
             (pprof_bind_address.is_some(), "--pprof-bind-address"),
             (tmp_directory.is_some(), "--tmp-directory"),
-            (migrate_image.is_some(), "--migrate-image"),
             (webhook_service_name.is_some(), "--webhook-service-name"),
             (webhook_ca_path.is_some(), "--webhook-ca-path"),
             (disable_telemetry.is_some(), "--disable-telemetry"),
@@ -259,7 +259,7 @@ fn bind_address(text: &str) -> Result<BindAddress, String> {
 }
 
 /// A duration as Go writes it: 30s, 1m30s, 24h. Days have no unit there, so neither here.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let hint = "expected a duration such as 30s, 1m30s or 24h";
     if !text.ends_with(['s', 'm', 'h']) || text.contains(['d', 'w', 'y', ' ']) {
         return Err(hint.into());

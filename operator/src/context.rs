@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service};
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 use kamaji_api::{TenantId, tenant};
@@ -16,6 +17,7 @@ use kube::{Resource, ResourceExt};
 use crate::backoff::Backoff;
 use crate::cache::Cache;
 use crate::metrics::Metrics;
+use crate::migration;
 use crate::references::{Changed, References};
 use crate::stores::{OpenStore, Stores};
 use crate::tenants::Tenants;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub tenant: tenant::Settings,
     /// The image of kine that tenants are to have.
     pub kine_image: String,
+    /// What it says of migrations.
+    pub migration: migration::Settings,
     /// How long before its end a certificate is renewed.
     pub renew_before: jiff::SignedDuration,
     /// Longest time of a pass.
@@ -49,6 +53,8 @@ pub(crate) struct Caches {
     pub(crate) config_maps: Cache<ConfigMap>,
     pub(crate) services: Cache<Service>,
     pub(crate) deployments: Cache<Deployment>,
+    /// Of migrations, in the operator's own namespace.
+    pub(crate) jobs: Cache<Job>,
 }
 
 impl Caches {
@@ -61,6 +67,7 @@ impl Caches {
             self.config_maps.ready(),
             self.services.ready(),
             self.deployments.ready(),
+            self.jobs.ready(),
         );
     }
 }
@@ -155,8 +162,12 @@ impl Context {
 
 /// Whether a tenant keeps anything in this DataStore, or would.
 pub(crate) fn uses(tcp: &TenantControlPlane, data_store: &str, settings: &tenant::Settings) -> bool {
-    let claimed = tcp.status.iter().filter_map(|status| status.storage.as_ref());
-    let mut claimed = claimed.flat_map(|storage| &storage.overrides).map(|place| &place.data_store_name);
+    let storage = || tcp.status.iter().filter_map(|status| status.storage.as_ref());
+    let overrides = storage().flat_map(|storage| &storage.overrides).map(|place| &place.data_store_name);
+    let left = storage().flat_map(|storage| &storage.left).map(|place| &place.data_store_name);
+    let target =
+        storage().filter_map(|storage| storage.migration.as_ref()).map(|target| &target.data_store_name);
+    let mut claimed = overrides.chain(left).chain(target).chain(&tcp.spec.data_store);
     let mut wanted = tcp.spec.data_store_overrides.iter().map(|wanted| &wanted.data_store);
     data_store_of(tcp, settings) == Some(data_store)
         || wanted.any(|name| name == data_store)

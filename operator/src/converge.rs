@@ -7,7 +7,7 @@ mod konnectivity;
 mod overrides;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kamaji_api::v1alpha1::TenantControlPlane;
@@ -31,6 +31,7 @@ use crate::claim::{account, credential, standing};
 use crate::clock;
 use crate::context::Context;
 use crate::error::Error;
+use crate::migration::{self, Site, Stance};
 use crate::place::{Inheritance, Reach};
 use crate::stores::{Admission, Examined, OpenStore};
 use crate::tenants::Place;
@@ -46,8 +47,24 @@ pub(crate) enum Outcome {
     },
     /// Somebody else must act first; a watch tells when.
     Waiting,
+    /// The tenant is to be looked at again, whether or not anything happens.
+    Again {
+        /// How soon.
+        after: Duration,
+    },
+    /// The status was written, which starts another pass.
+    Written,
     /// Too little is known yet to say anything, so nothing is said.
     Unexamined,
+}
+
+/// What a pass does about the tenant's account in its datastore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// It is kept as it should be.
+    Kept,
+    /// It is left alone, for a migration has fenced it.
+    LeftAlone,
 }
 
 /// One pass over one tenant.
@@ -58,6 +75,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) memory: Memory,
     pub(crate) world: World,
     pub(crate) clock: Clock,
+    care: Care,
 }
 
 impl<'a> Pass<'a> {
@@ -70,6 +88,7 @@ impl<'a> Pass<'a> {
             memory: Memory::of(tcp.status.as_ref()),
             world: World::of(&tenant.id, &cx.caches),
             clock: Clock { now: clock::now(), renew_before: cx.settings.renew_before },
+            care: Care::Kept,
         }
     }
 
@@ -78,16 +97,53 @@ impl<'a> Pass<'a> {
         let data_store =
             self.memory.claim.as_ref().map_or(&self.tenant.data_store, |claim| &claim.data_store);
         let Some(examined) = self.data_store(data_store, facts) else { return Ok(Outcome::Unexamined) };
-        self.report_spec(facts);
+        facts.find(Concern::SpecAccepted, Finding::holds("Accepted", "the spec is sound"));
         let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
         let claim = self.memory.claim_or_new(self.tenant, open.driver);
         self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
-        let Some(places) = self.places(&open, &claim) else { return Ok(Outcome::Unexamined) };
+        let site = Site { open: &open, claim: &claim };
+        match Box::pin(self.timed("migration", self.migrate(site, facts))).await? {
+            Stance::Written => Ok(Outcome::Written),
+            Stance::Works { again } => {
+                let outcome = Box::pin(self.converge((&examined, site), facts)).await?;
+                Ok(again.map_or(outcome, |again| self.sooner(outcome, again)))
+            }
+            Stance::Stands => {
+                let still = Tenant { replicas: 0, ..self.tenant.clone() };
+                let pass = Pass { care: Care::LeftAlone, ..Pass::new(self.cx, self.tcp, &still) };
+                let outcome = Box::pin(pass.converge((&examined, site), facts)).await?;
+                facts.find(
+                    Concern::ControlPlane,
+                    Finding::fails(
+                        "Migrating",
+                        "the Pods are stopped while the data is moved to another DataStore",
+                    ),
+                );
+                Ok(self.sooner(outcome, migration::BEAT))
+            }
+        }
+    }
+
+    /// The tenant is looked at again after so long, or when the first certificate must be renewed.
+    fn sooner(&self, outcome: Outcome, after: Duration) -> Outcome {
+        let Outcome::Settled { until } = outcome else { return Outcome::Again { after } };
+        let left = Duration::try_from(self.clock.now.duration_until(until)).unwrap_or(migration::BEAT);
+        Outcome::Again { after: after.min(left.max(migration::BEAT)) }
+    }
+
+    /// Everything but where the data is.
+    async fn converge(
+        &self,
+        (examined, site): (&Examined, Site<'_>),
+        facts: &mut Facts,
+    ) -> Result<Outcome, Error> {
+        let Site { open, claim } = site;
+        let Some(places) = self.places(open, claim) else { return Ok(Outcome::Unexamined) };
         facts.claim = Some(claim.clone());
         facts.overrides = Some(places.claims.clone());
 
         // Three things that do not need each other.
-        let claimed = self.timed("claim", self.claim(&claim, &places.claims));
+        let claimed = self.timed("claim", self.claim(claim, &places.claims));
         let exposed = self.timed("service", self.expose());
         let anchored = self.timed("anchors", self.anchor());
         let ((), service, held) = tokio::try_join!(claimed, exposed, anchored)?;
@@ -108,9 +164,9 @@ impl<'a> Pass<'a> {
         facts.endpoint = Some(endpoint.clone());
         let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
         let with = Equipment {
-            examined: &examined,
-            open: &open,
-            claim: &claim,
+            examined,
+            open,
+            claim,
             places: &places,
             endpoint: &endpoint,
             anchors: &anchors,
@@ -241,22 +297,6 @@ impl<'a> Pass<'a> {
         Some(examined)
     }
 
-    /// The spec has been read; what this version cannot do yet is said.
-    fn report_spec(&self, facts: &mut Facts) {
-        let moved = self.memory.claim.as_ref().filter(|claim| claim.data_store != self.tenant.data_store);
-        let finding = match moved {
-            Some(claim) => Finding::fails(
-                "MigrationUnsupported",
-                format!(
-                    "the data is in DataStore {}, and this version cannot move it to {}: set spec.dataStore back",
-                    claim.data_store, self.tenant.data_store
-                ),
-            ),
-            None => Finding::holds("Accepted", "the spec is sound"),
-        };
-        facts.find(Concern::SpecAccepted, finding);
-    }
-
     async fn expose(&self) -> Result<Arc<k8s_openapi::api::core::v1::Service>, Error> {
         let desired = service::build(self.tenant);
         let reach = self.reach("service");
@@ -292,7 +332,7 @@ impl<'a> Pass<'a> {
         let Equipment { open, claim, .. } = with;
         let place = Place { open: Arc::downgrade(open), credentials: credentials.config_checksum() };
         let seal = self.seal();
-        if self.cx.tenants.is_stored(&self.tenant.id, &place, &seal) {
+        if self.care == Care::LeftAlone || self.cx.tenants.is_stored(&self.tenant.id, &place, &seal) {
             return Ok(Setup::Done);
         }
         if matches!(with.examined, Examined::Unusable { .. }) {

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::controllers::datastore::was_asked;
 use crate::error::Error;
+use crate::migration;
 use crate::stores::Examined;
 use crate::world::World;
 
@@ -30,6 +31,7 @@ pub(crate) async fn dismantle(cx: &Context, tcp: &TenantControlPlane) -> Result<
     cx.tenants.leave(&id);
     let places = places(cx, tcp, &id);
     stop(cx, &id).await?;
+    migration::withdraw(cx, &id).await?;
     // One datastore that fails holds up the cleaning of no other.
     let cleared = futures::future::join_all(places.iter().map(|place| clear(cx, &id, place))).await;
     let failures: Vec<(&Place, Error)> = places
@@ -46,6 +48,7 @@ pub(crate) async fn dismantle(cx: &Context, tcp: &TenantControlPlane) -> Result<
         let note = format!("given up as asked: DataStore {} may still hold {residue}", claim.data_store);
         cx.event(tcp, EventType::Warning, "DataStoreAbandoned", note).await;
     }
+    migration::forget(cx, &id).await?;
     release_secret(cx, &id).await?;
     let finalizers = [labels::DATASTORE_FINALIZER, labels::SOOT_FINALIZER];
     cx.cluster.remove_finalizers(tcp, &finalizers).await.map_err(failed)?;
@@ -100,7 +103,22 @@ fn places(cx: &Context, tcp: &TenantControlPlane, id: &TenantId) -> Vec<Place> {
         in_force: in_force.clone(),
         standing: Standing::Claimed,
     });
-    own.into_iter().chain(others).collect()
+    let passed = memory.retired.into_iter().map(|left| (left.claim, Standing::Recorded));
+    let tried = memory.attempt.into_iter().map(|attempt| (attempt.claim, Standing::Claimed));
+    let migrated = passed.chain(tried).map(|(claim, standing)| Place {
+        claim,
+        resources: BTreeSet::new(),
+        in_force: BTreeMap::new(),
+        standing,
+    });
+    let mut places: Vec<Place> = Vec::new();
+    for place in own.into_iter().chain(others).chain(migrated) {
+        // A tenant that comes back is there only once.
+        if !places.iter().any(|known| known.claim == place.claim) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 async fn clear(cx: &Context, id: &TenantId, place: &Place) -> Result<(), Error> {

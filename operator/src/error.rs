@@ -35,6 +35,29 @@ pub(crate) enum Error {
         /// What is wrong with it, and what to do.
         message: String,
     },
+    /// A migration could not go on.
+    #[error("the migration to DataStore {data_store} cannot go on")]
+    Migration {
+        /// Name of the DataStore that the data goes to.
+        data_store: String,
+        /// Why.
+        #[source]
+        source: Box<kamaji_datastore::migrate::Error>,
+    },
+    /// What the Job of a migration is to know could not be written.
+    #[error("write down what the Job of the migration is to know")]
+    Route {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The management cluster does not tell of Pods.
+    #[error("list the Pods that still run")]
+    Listing {
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// An object could not be rendered.
     #[error("stage {stage} failed")]
     Render {
@@ -79,10 +102,11 @@ impl Error {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Kubernetes { source, .. } if source.is_quota() => "QuotaExceeded",
-            Self::Kubernetes { .. } => "KubernetesFailed",
+            Self::Kubernetes { .. } | Self::Listing { .. } => "KubernetesFailed",
             Self::DataStore { source, .. } => source.reason(),
             Self::DataStoreUnusable { reason, .. } => reason,
-            Self::Render { .. } => "RenderFailed",
+            Self::Migration { source, .. } => source.reason(),
+            Self::Render { .. } | Self::Route { .. } => "RenderFailed",
             Self::NameConflict { .. } => "NameConflict",
             Self::UserNameTaken { .. } => "UserNameTaken",
             Self::TimedOut(_) => "TimedOut",

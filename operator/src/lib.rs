@@ -23,6 +23,7 @@ mod logging;
 mod manager;
 mod metrics;
 pub mod migrate;
+mod migration;
 mod place;
 mod references;
 mod report;
@@ -35,6 +36,7 @@ pub use cli::{Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs,
 pub use context::{FIELD_MANAGER, Settings};
 pub use join_command::{JoinCommand, JoinError, JoinRequest, NotJoinable, TimeToLive, join_command};
 pub use manager::{Options, manage};
+pub use migration::Settings as MigrationSettings;
 
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 use kamaji_api::{labels, tenant};
 use kamaji_apply::Cluster;
 use kamaji_client::{Bounds, connect};
+use kamaji_resources::migration::COMPONENT;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
@@ -29,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::references::{Changed, References};
 use crate::stores::Stores;
 use crate::tenants::Tenants;
-use crate::{clock, http, logging};
+use crate::{clock, http, logging, migration};
 
 /// The management cluster is trusted; pages of its lists may be large.
 const MANAGEMENT: Bounds = Bounds {
@@ -75,6 +76,12 @@ impl From<&ManagerArgs> for Options {
                     default_data_store: Some(args.datastore.clone()).filter(|name| !name.is_empty()),
                 },
                 kine_image: args.kine_image.clone(),
+                migration: migration::Settings {
+                    namespace: args.pod_namespace.clone(),
+                    image: args.migrate_image.clone(),
+                    service_account: args.serviceaccount_name.clone(),
+                    retention: args.migration_retention,
+                },
                 renew_before: args
                     .certificate_expiration_deadline
                     .try_into()
@@ -233,6 +240,7 @@ struct Streams {
     config_maps: Changes<k8s_openapi::api::core::v1::ConfigMap>,
     services: Changes<k8s_openapi::api::core::v1::Service>,
     deployments: Changes<k8s_openapi::api::apps::v1::Deployment>,
+    jobs: Changes<k8s_openapi::api::batch::v1::Job>,
     nudged_tenants: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<TenantControlPlane>>,
     nudged_data_stores: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<DataStore>>,
 }
@@ -241,18 +249,21 @@ struct Streams {
 fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Context, Streams) {
     let everything = watcher::Config::default().page_size(PAGE);
     let ours = everything.clone().labels(&format!("{}={}", labels::PROJECT, labels::PROJECT_VALUE));
-    let (tenants, tenant_changes) = watched(client, &everything);
-    let (data_stores, data_store_changes) = watched(client, &everything);
-    let (secrets, secret_changes) = watched(client, &ours);
-    let (config_maps, config_map_changes) = watched(client, &ours);
-    let (services, service_changes) = watched(client, &ours);
-    let (deployments, deployment_changes) = watched(client, &ours);
+    let migrations = everything.clone().labels(&format!("{}={}", labels::COMPONENT, COMPONENT));
+    let (tenants, tenant_changes) = watched(Api::all(client.clone()), &everything);
+    let (data_stores, data_store_changes) = watched(Api::all(client.clone()), &everything);
+    let (secrets, secret_changes) = watched(Api::all(client.clone()), &ours);
+    let (config_maps, config_map_changes) = watched(Api::all(client.clone()), &ours);
+    let (services, service_changes) = watched(Api::all(client.clone()), &ours);
+    let (deployments, deployment_changes) = watched(Api::all(client.clone()), &ours);
+    let namespace = &settings.migration.namespace;
+    let (jobs, job_changes) = watched(Api::namespaced(client.clone(), namespace), &migrations);
     let (nudge_tenants, tenants_to_see) = mpsc::unbounded();
     let (nudge_data_stores, data_stores_to_see) = mpsc::unbounded();
     let stores = Arc::new(Stores::default());
     let context = Context {
         cluster: Cluster::new(client.clone(), FIELD_MANAGER),
-        caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments },
+        caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments, jobs },
         outdate_data_store: outdate(&stores, &nudge_data_stores),
         stores,
         references: References::default(),
@@ -274,6 +285,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
         config_maps: config_map_changes,
         services: service_changes,
         deployments: deployment_changes,
+        jobs: job_changes,
         nudged_tenants: tenants_to_see,
         nudged_data_stores: data_stores_to_see,
     };
@@ -293,11 +305,11 @@ fn outdate(
     })
 }
 
-fn watched<K>(client: &Client, config: &watcher::Config) -> (Cache<K>, Changes<K>)
+fn watched<K>(api: Api<K>, config: &watcher::Config) -> (Cache<K>, Changes<K>)
 where
     K: Resource<DynamicType = ()> + Kept + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (cache, changes) = Cache::watch(Api::all(client.clone()), config.clone());
+    let (cache, changes) = Cache::watch(api, config.clone());
     (cache, changes.boxed())
 }
 
@@ -312,6 +324,7 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
         .owns_stream(streams.config_maps)
         .owns_stream(streams.services)
         .owns_stream(streams.deployments)
+        .watches_stream(streams.jobs, |job| migration::tenant_of(&job))
         .reconcile_on(streams.nudged_tenants)
         .graceful_shutdown_on(stop(stopped.clone()))
         .run(tenant_control_plane::reconcile, tenant_control_plane::on_error, Arc::clone(&context));

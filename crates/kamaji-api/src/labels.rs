@@ -37,6 +37,13 @@ pub const UPDATE_KINE: &str = "kamaji.clastix.io/update-kine";
 pub const DISCARD_OVERRIDE: &str = "kamaji.clastix.io/discard-override-data";
 /// On a TenantControlPlane: which key of the administrator's kubeconfig Secret the operator itself uses.
 pub const KUBECONFIG_SECRET_KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
+/// On a TenantControlPlane: `true` lets a migration remove what the tenant has left in the target and no migration has put
+/// there.
+pub const CLEANUP_PRIOR_MIGRATION: &str = "kamaji.clastix.io/cleanup-prior-migration";
+/// On a TenantControlPlane: how long a migration may take, as in `5m`.
+pub const MIGRATION_TIMEOUT: &str = "kamaji.clastix.io/migration-timeout";
+/// On a TenantControlPlane: how long the data stays in a DataStore that a migration has left, as in `24h`.
+pub const MIGRATION_RETENTION: &str = "kamaji.clastix.io/migration-retention";
 /// Name of the tenant that a migration's Job and Secret belong to.
 pub const MIGRATION_TENANT_NAME: &str = "tcp.kamaji.clastix.io/name";
 /// Namespace of that tenant.

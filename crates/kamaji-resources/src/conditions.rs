@@ -22,6 +22,8 @@ pub enum Concern {
     TenantReachable,
     /// Everything of ours inside the tenant is as it should be. A tenant is ready without it.
     Addons,
+    /// The data is in the DataStore that the spec names. Told from the first migration on; a tenant is ready without it.
+    Migration,
 }
 
 impl Concern {
@@ -47,6 +49,7 @@ impl Concern {
             Self::ControlPlane => "ControlPlane",
             Self::TenantReachable => "TenantReachable",
             Self::Addons => "Addons",
+            Self::Migration => "Migration",
         }
     }
 }

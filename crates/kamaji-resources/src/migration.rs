@@ -4,7 +4,9 @@
 //! keeps only what the stores cannot tell: where the tenant wants to go, under which token, and whether that was given up.
 
 mod course;
+mod errand;
 mod job;
 
-pub use self::course::{Attempt, Course, Errand, Given, Hint, Move, Retired, course, next};
-pub use self::job::{COMPONENT, Cleanup, Migration};
+pub use self::course::{Attempt, Course, Given, Hint, Move, Retired, course, next};
+pub use self::errand::Errand;
+pub use self::job::{COMPONENT, Cleanup, Migration, name};

@@ -11,6 +11,8 @@ pub struct PhaseFacts {
     pub replicas_wanted: i32,
     /// State of the Deployment.
     pub rollout: Rollout,
+    /// The data is on its way to another DataStore.
+    pub migrating: bool,
     /// Some kind of write is refused.
     pub writes_limited: bool,
     /// Version that ran last.
@@ -23,6 +25,7 @@ type Rule = (Phase, fn(&PhaseFacts) -> bool);
 
 /// First match wins; each line is a sentence of the manual.
 const PHASES: &[Rule] = &[
+    (Phase::Migrating, |facts| facts.migrating),
     (Phase::Sleeping, |facts| facts.replicas_wanted == 0),
     (Phase::NotReady, |facts| facts.rollout.ready == 0),
     (Phase::WriteLimited, |facts| facts.writes_limited),
@@ -45,6 +48,7 @@ mod tests {
         let mut facts = PhaseFacts {
             replicas_wanted: 2,
             rollout,
+            migrating: false,
             writes_limited: false,
             installed: Some("v1.34.4".into()),
             wanted: "v1.34.4".into(),
@@ -57,6 +61,7 @@ mod tests {
     fn the_table_is_read_from_the_top() {
         let table: Vec<(PhaseFacts, Phase)> = vec![
             (facts(|_| {}), Phase::Ready),
+            (facts(|f| (f.migrating, f.replicas_wanted) = (true, 0)), Phase::Migrating),
             (facts(|f| f.replicas_wanted = 0), Phase::Sleeping),
             (facts(|f| f.rollout = Rollout::default()), Phase::NotReady),
             (facts(|f| f.writes_limited = true), Phase::WriteLimited),

@@ -19,6 +19,7 @@ use kamaji_api::{Child, Tenant, labels};
 use crate::Endpoint;
 use crate::conditions::{self, Concern, Finding, READY};
 use crate::memory::{Claim, Memory};
+use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
 use crate::phase::{PhaseFacts, phase};
 use crate::rollout::Rollout;
@@ -30,6 +31,10 @@ pub struct Facts {
     pub claim: Option<Claim>,
     /// The tenant's places in other stores, if they were looked at.
     pub overrides: Option<Vec<OverrideClaim>>,
+    /// What is remembered of migrations, if that has changed.
+    pub moves: Option<Moves>,
+    /// The data is on its way to another DataStore.
+    pub migrating: bool,
     /// Where the API server is reached.
     pub endpoint: Option<Endpoint>,
     /// The Service as the server has it.
@@ -44,6 +49,15 @@ pub struct Facts {
     pub inside_is_kept: bool,
     /// What stopped the pass before it reached every concern.
     pub problem: Option<Finding>,
+}
+
+/// What is remembered of migrations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// The last try, unless it ended well.
+    pub attempt: Option<Attempt>,
+    /// Places that the tenant has left.
+    pub retired: Vec<Retired>,
 }
 
 impl Facts {
@@ -146,6 +160,7 @@ fn resources(
     let word = phase(&PhaseFacts {
         replicas_wanted: tenant.replicas,
         rollout,
+        migrating: facts.migrating,
         writes_limited: !tenant.writes.is_unlimited(),
         installed: installed.clone(),
         wanted: tenant.version.to_string(),
@@ -278,8 +293,14 @@ impl Stamp<'_> {
             config: self.secret(Child::DatastoreConfig, known.config),
             certificate: self.secret(Child::DatastoreCertificate, known.certificate),
             overrides: facts.overrides.as_ref().map_or(known.overrides, |places| reported(places)),
-            migration: known.migration,
-            left: known.left,
+            migration: facts
+                .moves
+                .as_ref()
+                .map_or(known.migration, |moves| moves.attempt.as_ref().map(Attempt::status)),
+            left: facts
+                .moves
+                .as_ref()
+                .map_or(known.left, |moves| moves.retired.iter().map(Retired::status).collect()),
             setup: Some(StorageSetupStatus {
                 schema: Some(claim.schema.clone()),
                 user: Some(claim.user.clone()),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -69,7 +69,7 @@ impl TenantCluster {
     }
 
     async fn joined(lane: &Lane, name: String, server: TenantApiServer) -> Result<Self> {
-        let client = administrator(lane, &name, &server).await?;
+        let client = administrator(lane, &name, server.address()).await?;
         kubelet::report_ready(lane, &name).await?;
         Ok(Self { name, server, client })
     }
@@ -191,8 +191,8 @@ pub async fn authority(lane: &Lane, tenant: &str) -> Result<Authority> {
     Ok(Authority::from_pem(file("ca.crt")?, file("ca.key")?)?)
 }
 
-/// Somebody who is neither the operator nor any user that the tenant could lock out.
-async fn administrator(lane: &Lane, tenant: &str, server: &TenantApiServer) -> Result<Client> {
+/// Somebody who is neither the operator nor any user that the tenant could lock out, at the API server of this address.
+pub async fn administrator(lane: &Lane, tenant: &str, server: SocketAddr) -> Result<Client> {
     let authority = authority(lane, tenant).await?;
     let leaf = Leaf {
         common_name: "e2e".into(),
@@ -206,7 +206,7 @@ async fn administrator(lane: &Lane, tenant: &str, server: &TenantApiServer) -> R
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Config",
         "clusters": [{ "name": "tenant", "cluster": {
-            "server": format!("https://{}", server.address()),
+            "server": format!("https://{server}"),
             "tls-server-name": format!("{tenant}.{}.svc", lane.namespace),
             "certificate-authority-data": data(authority.certificate().pem()),
         } }],

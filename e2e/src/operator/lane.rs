@@ -169,7 +169,8 @@ impl Lane {
     }
 
     /// An operator of this lane with these options.
-    pub async fn operator_with(&self, wire: Wire, options: Options) -> Result<Operator> {
+    pub async fn operator_with(&self, wire: Wire, mut options: Options) -> Result<Operator> {
+        options.settings.migration.namespace.clone_from(&self.namespace);
         let confinement = Confinement { namespace: self.namespace.clone() };
         let client = ClientBuilder::try_from(self.api.config().await?)?
             .with_layer(&confinement)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kamaji_api::v1alpha1::{TenantControlPlane, TenantControlPlaneStatus};
 use kamaji_api::{Complaints, Tenant, TenantId, labels};
-use kamaji_resources::conditions::{Finding, READY};
+use kamaji_resources::conditions::{Concern, Finding, READY};
 use kamaji_resources::status::{self, Facts};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -61,7 +61,7 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
     let pass = Pass::new(cx, tcp, &tenant);
     let outcome = limited(cx, Box::pin(pass.run(&mut facts))).await;
     match outcome {
-        Ok(Outcome::Unexamined) => return Ok(Action::await_change()),
+        Ok(Outcome::Unexamined | Outcome::Written) => return Ok(Action::await_change()),
         // The namespace goes, and everything in it: there is nothing left to do.
         Err(Error::Kubernetes { source, .. }) if source.is_forbidden_namespace_terminating() => {
             return Ok(Action::await_change());
@@ -74,7 +74,8 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
     report(tcp, &tenant, &facts, cx).await?;
     Ok(match outcome? {
         Outcome::Settled { until } => Action::requeue(renewal(until, cx)),
-        Outcome::Waiting | Outcome::Unexamined => Action::requeue(cx.settings.resync),
+        Outcome::Again { after } => Action::requeue(after.min(cx.settings.resync)),
+        Outcome::Waiting | Outcome::Unexamined | Outcome::Written => Action::requeue(cx.settings.resync),
     })
 }
 
@@ -95,33 +96,46 @@ async fn report(tcp: &TenantControlPlane, tenant: &Tenant, facts: &Facts, cx: &C
     publish(tcp, status, cx).await
 }
 
-/// Writes the status, and tells of every change of `Ready`.
+/// Writes the status, and tells of every change of `Ready`, and of how a migration goes.
 async fn publish(
     tcp: &TenantControlPlane,
     status: TenantControlPlaneStatus,
     cx: &Context,
 ) -> Result<(), Error> {
-    let news = transition(tcp.status.as_ref(), &status);
+    let news =
+        [READY, Concern::Migration.as_str()].map(|name| transition(name, tcp.status.as_ref(), &status));
     Box::pin(cx.write_status(tcp, status)).await?;
-    if let Some((severity, reason, message)) = news {
+    for (severity, reason, message) in news.into_iter().flatten() {
         cx.event(tcp, severity, &reason, message).await;
     }
     Ok(())
 }
 
-/// What is new about `Ready`. A change of the reason while it stays false is news; a change of the words is none.
+/// What is new about this condition. A change of the reason while it stays false is news; a change of the words is none.
 fn transition(
+    name: &str,
     known: Option<&TenantControlPlaneStatus>,
     now: &TenantControlPlaneStatus,
 ) -> Option<(EventType, String, String)> {
     let of = |status: &TenantControlPlaneStatus| {
-        status.conditions.iter().find(|condition| condition.type_ == READY).cloned()
+        status.conditions.iter().find(|condition| condition.type_ == name).cloned()
     };
     let after = of(now)?;
     let before = known.and_then(of);
     let same = before.is_some_and(|before| before.status == after.status && before.reason == after.reason);
-    let expected =
-        ["Ready", "Progressing", "RollingOut", "Sleeping", "LoadBalancerPending", "ClusterIPPending"];
+    let expected = [
+        "Ready",
+        "Progressing",
+        "RollingOut",
+        "Sleeping",
+        "LoadBalancerPending",
+        "ClusterIPPending",
+        "Migrating",
+        "MigrationPreparing",
+        "MigrationCopying",
+        "MigrationSwitching",
+        "Settled",
+    ];
     let severity =
         if expected.contains(&after.reason.as_str()) { EventType::Normal } else { EventType::Warning };
     (!same).then_some((severity, after.reason, after.message))

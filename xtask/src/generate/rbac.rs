@@ -53,6 +53,12 @@ const CLUSTER: &[Rule] = &[
         verbs: OWN,
     },
     Rule {
+        why: "Waits until the Pods of a tenant are gone before its data is switched to another DataStore.",
+        group: "",
+        resources: &["pods"],
+        verbs: &["list"],
+    },
+    Rule {
         why: "Sees whether a namespace is being deleted, where nothing can be created any more.",
         group: "",
         resources: &["namespaces"],
@@ -67,12 +73,20 @@ const CLUSTER: &[Rule] = &[
 ];
 
 /// Rights in the operator's own namespace.
-const NAMESPACE: &[Rule] = &[Rule {
-    why: "Makes sure that one replica acts at a time.",
-    group: "coordination.k8s.io",
-    resources: &["leases"],
-    verbs: &["get", "create", "update", "patch"],
-}];
+const NAMESPACE: &[Rule] = &[
+    Rule {
+        why: "Makes sure that one replica acts at a time.",
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["get", "create", "update", "patch"],
+    },
+    Rule {
+        why: "Runs the Jobs that move the data of tenants.",
+        group: "batch",
+        resources: &["jobs"],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+    },
+];
 
 /// The rules of the chart's `ClusterRole` and `Role`.
 pub(super) fn files() -> Vec<Generated> {

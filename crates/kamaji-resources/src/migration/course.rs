@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use kamaji_api::v1alpha1::{Driver, LeftStorageStatus, MigrationStatus};
 
+use super::Errand;
+
 use crate::memory::Claim;
 
 /// One try to move a tenant's data. It is written down before anything is done.
@@ -65,19 +67,6 @@ pub fn course(is: &Claim, wanted: &str, generation: i64, tried: Option<&Attempt>
     }
 }
 
-/// How far the Job of a try is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
-    /// There is none.
-    Absent,
-    /// It runs, or waits for a node.
-    Running,
-    /// It ended well.
-    Complete,
-    /// It ended, and will not be tried again: why.
-    Failed(String),
-}
-
 /// What the two stores say of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -125,6 +114,8 @@ pub enum Move {
 pub fn next(given: &Given) -> Move {
     match (given.hint, &given.errand) {
         (Hint::Switched, _) => Move::Arrive,
+        // Pods that never end would keep the tenant out for ever.
+        (Hint::Ready, Errand::Failed(why)) if given.pods > 0 => Move::GiveUp(why.clone()),
         (Hint::Ready, _) if given.pods > 0 => Move::Stop,
         (Hint::Ready, _) => Move::Switch,
         (_, Errand::Failed(why)) => Move::GiveUp(why.clone()),
@@ -135,6 +126,30 @@ pub fn next(given: &Given) -> Move {
 }
 
 impl Attempt {
+    /// A new try to move what is at `from` to a DataStore of this name and kind. The names stay, where they may.
+    ///
+    /// MySQL takes no more than 32 characters for a user, which a UID has without its dashes.
+    pub fn begin(
+        from: &Claim,
+        (data_store, driver): (&str, Driver),
+        generation: i64,
+        now: Timestamp,
+    ) -> Self {
+        let fits = driver != Driver::MySql || from.user.len() <= 32;
+        Self {
+            claim: Claim {
+                data_store: data_store.to_owned(),
+                driver,
+                schema: from.schema.clone(),
+                user: if fits { from.user.clone() } else { from.user.replace('-', "") },
+            },
+            token: format!("{generation}-{}", now.as_millisecond()),
+            generation,
+            started: now,
+            failure: None,
+        }
+    }
+
     /// As the status keeps it.
     pub fn status(&self) -> MigrationStatus {
         MigrationStatus {
@@ -149,6 +164,7 @@ impl Attempt {
         }
     }
 
+    /// What [`status`](Self::status) wrote.
     pub(crate) fn of(status: &MigrationStatus) -> Option<Self> {
         let claim = claim(&status.data_store_name, status.driver, (&status.schema, &status.user))?;
         (!status.token.is_empty()).then(|| Self {
@@ -255,6 +271,7 @@ mod tests {
             (Hint::Fenced, failed(), 0, Move::GiveUp("deadline".into())),
             (Hint::Ready, Errand::Complete, 1, Move::Stop),
             (Hint::Ready, failed(), 0, Move::Switch),
+            (Hint::Ready, failed(), 1, Move::GiveUp("deadline".into())),
             (Hint::Ready, Errand::Complete, 0, Move::Switch),
             (Hint::Switched, failed(), 0, Move::Arrive),
             (Hint::Switched, Errand::Absent, 1, Move::Arrive),
@@ -262,6 +279,15 @@ mod tests {
             let given = Given { errand, hint, pods };
             assert_eq!(next(&given), expected, "{given:?}");
         }
+    }
+
+    #[test]
+    fn a_try_keeps_the_names_that_the_target_can_have() {
+        let from = Claim { user: "c2a1c9f0-0f5e-4f2c-8d4e-0a3b5a6f7e11".into(), ..claim("a") };
+        let begin = |driver| Attempt::begin(&from, ("b", driver), 3, Timestamp::UNIX_EPOCH);
+        let same = begin(Driver::PostgreSql).claim;
+        assert_eq!((&same.schema, &same.user, same.data_store.as_str()), (&from.schema, &from.user, "b"));
+        assert_eq!(begin(Driver::MySql).claim.user, "c2a1c9f00f5e4f2c8d4e0a3b5a6f7e11");
     }
 
     #[test]

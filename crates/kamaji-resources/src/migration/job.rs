@@ -28,6 +28,8 @@ const ROUTE: &str = "route.json";
 const RETRIES: i32 = 6;
 /// What the copy takes at most: a few pages of keys, whatever the size of the store.
 const MEMORY: &str = "128Mi";
+/// How long a Pod that is to go is waited for, in seconds: whatever is cut off is taken up by the next.
+const GRACE: i64 = 1;
 /// Who may read the mounted file: its owner and its group.
 const MODE: i32 = 0o440;
 
@@ -60,12 +62,12 @@ pub enum Cleanup {
     Allowed,
 }
 
-impl Migration<'_> {
-    /// What the Secret and the Job are called: one of each per tenant, as the Go operator has it.
-    pub fn name(&self) -> String {
-        format!("migrate-{}", self.tenant.uid)
-    }
+/// What the Secret and the Job of a tenant are called: one of each, as the Go operator has it.
+pub fn name(tenant: &TenantId) -> String {
+    format!("migrate-{}", tenant.uid)
+}
 
+impl Migration<'_> {
     /// The Secret that tells how both stores are reached.
     pub fn secret(&self, route: Vec<u8>) -> Secret {
         Secret {
@@ -98,12 +100,13 @@ impl Migration<'_> {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             restart_policy: Some("OnFailure".into()),
+            termination_grace_period_seconds: Some(GRACE),
             security_context: Some(security::pod(None)),
             containers: vec![self.container()],
             volumes: Some(vec![Volume {
                 name: COMPONENT.to_owned(),
                 secret: Some(SecretVolumeSource {
-                    secret_name: Some(self.name()),
+                    secret_name: Some(name(self.tenant)),
                     default_mode: Some(MODE),
                     ..SecretVolumeSource::default()
                 }),
@@ -152,15 +155,14 @@ impl Migration<'_> {
 
     /// Nothing in another namespace can be owned by the tenant, so labels tell whose it is.
     fn metadata(&self) -> ObjectMeta {
-        let TenantId { namespace, name, .. } = self.tenant;
         let labels = [
             (labels::PROJECT, labels::PROJECT_VALUE),
             (labels::COMPONENT, COMPONENT),
-            (labels::MIGRATION_TENANT_NAME, name),
-            (labels::MIGRATION_TENANT_NAMESPACE, namespace),
+            (labels::MIGRATION_TENANT_NAME, &self.tenant.name),
+            (labels::MIGRATION_TENANT_NAMESPACE, &self.tenant.namespace),
         ];
         ObjectMeta {
-            name: Some(self.name()),
+            name: Some(name(self.tenant)),
             namespace: Some(self.namespace.to_owned()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             ..ObjectMeta::default()
