@@ -31,9 +31,22 @@ pub enum Command {
     EtcdInit(EtcdInitArgs),
     /// Copy a tenant's data from one datastore to another; run by the operator in a Job.
     Migrate(MigrateArgs),
+    /// Replace the Go operator.
+    Takeover {
+        /// What to do.
+        #[command(subcommand)]
+        command: TakeoverCommand,
+    },
     /// What users do with their tenants.
     #[command(flatten)]
     User(UserCommand),
+}
+
+/// What to do about replacing the Go operator.
+#[derive(Debug, Subcommand)]
+pub enum TakeoverCommand {
+    /// Tell what would change if this operator took over from the Go operator; nothing is written. Exit code 3: Pods of some tenant would be restarted; 4: some tenant cannot be taken over.
+    Check(TakeoverCheckArgs),
 }
 
 /// What users do with their tenants, also as plugin of kubectl.
@@ -215,6 +228,26 @@ pub struct MigrateArgs {
     pub route: PathBuf,
 }
 
+/// Flags of `kamaji takeover check`.
+#[derive(Clone, Debug, Args)]
+pub struct TakeoverCheckArgs {
+    /// Only tenants of this namespace; all unless given.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// DataStore of tenant control planes that name none, as the operator will be told.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub datastore: String,
+    /// How long before its end a certificate is renewed, as the operator will be told; at least 24h.
+    #[arg(long, default_value = "24h", value_parser = renewal_window)]
+    pub certificate_expiration_deadline: Duration,
+    /// Kubeconfig file of the management cluster; the one that kubectl would use unless given.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one unless given.
+    #[arg(long)]
+    pub context: Option<String>,
+}
+
 /// Flags of `kamaji join-command`.
 #[derive(Clone, Debug, Args)]
 pub struct JoinCommandArgs {
@@ -302,7 +335,7 @@ mod tests {
         let fixed = ["kamaji", "manager", "--pod-namespace=kamaji-system"];
         match Cli::try_parse_from(fixed.iter().chain(arguments))?.command {
             Command::Manager(args) => Ok(*args),
-            Command::EtcdInit(_) | Command::Migrate(_) | Command::User(_) => {
+            Command::EtcdInit(_) | Command::Migrate(_) | Command::Takeover { .. } | Command::User(_) => {
                 unreachable!("the subcommand is fixed")
             }
         }

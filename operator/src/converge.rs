@@ -5,6 +5,7 @@ mod findings;
 mod inside;
 mod konnectivity;
 mod overrides;
+pub(crate) mod takeover;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -237,10 +238,7 @@ impl<'a> Pass<'a> {
         facts: &mut Facts,
     ) -> Result<Outcome, Error> {
         let desired = deployment::build_with(inputs, &self.kine());
-        let placed = self.timed(
-            "deployment",
-            self.cx.place_or_replace(self.reach("deployment"), &self.cx.caches.deployments, &desired),
-        );
+        let placed = self.timed("deployment", self.place_deployment(inputs, with.held, &desired));
         let deployment = placed.await.map_err(|error| noted(facts, Concern::ControlPlane, error))?;
         self.tell_what_is_left_behind(&desired).await;
         let rollout = Rollout::of(&deployment);

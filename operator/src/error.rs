@@ -35,6 +35,15 @@ pub(crate) enum Error {
         /// What is wrong with it, and what to do.
         message: String,
     },
+    /// The management cluster answered with something else than was asked for.
+    #[error("stage {stage} failed: read the answer of the management cluster")]
+    Unreadable {
+        /// Which part of the pass.
+        stage: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A migration could not go on.
     #[error("the migration to DataStore {data_store} cannot go on")]
     Migration {
@@ -102,7 +111,7 @@ impl Error {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Kubernetes { source, .. } if source.is_quota() => "QuotaExceeded",
-            Self::Kubernetes { .. } | Self::Listing { .. } => "KubernetesFailed",
+            Self::Kubernetes { .. } | Self::Listing { .. } | Self::Unreadable { .. } => "KubernetesFailed",
             Self::DataStore { source, .. } => source.reason(),
             Self::DataStoreUnusable { reason, .. } => reason,
             Self::Migration { source, .. } => source.reason(),

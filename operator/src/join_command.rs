@@ -7,6 +7,7 @@ mod token;
 
 use std::fmt::{Debug, Formatter};
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -35,7 +36,7 @@ use crate::cli::JoinCommandArgs;
 use crate::clock;
 
 /// For somebody who waits.
-const BOUNDS: Bounds = Bounds {
+pub(crate) const BOUNDS: Bounds = Bounds {
     connect: Duration::from_secs(5),
     answer: Duration::from_secs(15),
     silence: Duration::from_mins(2),
@@ -118,7 +119,8 @@ pub async fn join_command(management: &Client, request: &JoinRequest) -> Result<
 
 /// Prints the line on standard output, and everything else on standard error.
 pub(crate) async fn run(args: JoinCommandArgs) -> anyhow::Result<()> {
-    let config = management(&args).await.context("find the management cluster")?;
+    let config = management(args.kubeconfig.as_deref(), args.context.as_deref());
+    let config = config.await.context("find the management cluster")?;
     let request = JoinRequest {
         namespace: args.namespace.unwrap_or_else(|| config.default_namespace.clone()),
         name: args.name,
@@ -133,13 +135,13 @@ pub(crate) async fn run(args: JoinCommandArgs) -> anyhow::Result<()> {
 }
 
 /// The management cluster that kubectl would find, or the one that we run in.
-async fn management(args: &JoinCommandArgs) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    let file = match &args.kubeconfig {
+pub(crate) async fn management(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let file = match kubeconfig {
         Some(path) => config::Kubeconfig::read_from(path),
         None => config::Kubeconfig::read(),
     };
-    let is_ours_to_find = args.kubeconfig.is_none() && args.context.is_none();
+    let is_ours_to_find = kubeconfig.is_none() && context.is_none();
     let error = match file {
         Ok(file) => return Ok(Config::from_custom_kubeconfig(file, &options).await?),
         // What is wrong with the text is shown with the text, which may be a token.

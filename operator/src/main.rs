@@ -7,7 +7,7 @@ const THREADS: usize = 2;
 /// Reading a large object takes deep calls; what is not used costs no memory.
 const STACK: usize = 16 << 20;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<std::process::ExitCode> {
     let arguments: Vec<_> = std::env::args_os().collect();
     let cli = Cli::called(&arguments).unwrap_or_else(|error| error.exit());
     let runtime = tokio::runtime::Builder::new_multi_thread()

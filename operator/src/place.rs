@@ -4,15 +4,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use kamaji_api::{TenantId, labels};
-use kamaji_apply::{Applied, Created, ObjectId};
-use kamaji_resources::object::{Ownership, ownership};
+use kamaji_apply::{Applied, Created, Manner, ObjectId, settled, writers};
+use kamaji_resources::object::{Ownership, is_left_without_owner, ownership};
 use kube::Resource;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, Kept};
-use crate::context::Context;
+use crate::context::{Context, FIELD_MANAGER};
 use crate::error::Error;
 
 /// Whether an object of a namesake may be taken over.
@@ -40,6 +40,11 @@ impl Reach<'_> {
         match ownership(self.tenant, live.meta()) {
             Ownership::Ours => Ok(()),
             Ownership::Inherited if self.inheritance == Inheritance::Accepted => Ok(()),
+            Ownership::Foreign
+                if self.inheritance == Inheritance::Accepted && is_left_without_owner(live.meta()) =>
+            {
+                Ok(())
+            }
             _ if self.inheritance == Inheritance::Invited => Ok(()),
             _ => Err(Error::NameConflict { object: ObjectId::of(live) }),
         }
@@ -98,11 +103,35 @@ impl Context {
             },
         };
         reach.check(live.as_ref())?;
+        let live = self.own(reach, cache, desired, live).await?;
         match self.cluster.settle(desired, Some(live.as_ref())).await {
             Ok(Applied::Unchanged(_)) => Ok(live),
             Ok(Applied::Changed(made)) => Ok(cache.wrote(made)),
             Err(source) => Err(reach.failed(source)),
         }
+    }
+
+    /// What the Go operator owns of an object becomes ours before we change what we have said of it: what we say no longer
+    /// would stay for ever otherwise. Both write under the same name, one by updates, the other by applying.
+    async fn own<K>(
+        &self,
+        reach: Reach<'_>,
+        cache: &Cache<K>,
+        desired: &K,
+        live: Arc<K>,
+    ) -> Result<Arc<K>, Error>
+    where
+        K: Managed,
+    {
+        let writers = writers(live.meta(), &[]);
+        let wrote =
+            |manner| writers.iter().any(|writer| writer.manager == FIELD_MANAGER && writer.manner == manner);
+        let is_shared = wrote(Manner::Applied) && wrote(Manner::Updated);
+        if !is_shared || settled(desired, live.as_ref(), FIELD_MANAGER) {
+            return Ok(live);
+        }
+        let taken = self.cluster.adopt(live.as_ref(), &[FIELD_MANAGER]).await;
+        Ok(taken.map_err(|source| reach.failed(source))?.map_or(live, |taken| cache.wrote(taken)))
     }
 
     /// An object that is being deleted and waits for us is let go, so that it can be made anew; `None` is left of it.

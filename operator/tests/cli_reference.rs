@@ -25,8 +25,16 @@ fn the_command_line_reference_is_current() {
 
 fn rendered(program: &Command) -> String {
     let head = "# Command line\n\nThis file is generated from the program; do not edit it.\n".to_owned();
-    let sections = program.get_subcommands().map(|command| section(program.get_name(), command));
-    std::iter::once(head).chain(sections).collect()
+    std::iter::once(head).chain(sections(program.get_name(), program)).collect()
+}
+
+/// One for each command that does something itself.
+fn sections(name: &str, program: &Command) -> Vec<String> {
+    let sections = program.get_subcommands().map(|command| match command.has_subcommands() {
+        true => sections(&format!("{name} {}", command.get_name()), command).concat(),
+        false => section(name, command),
+    });
+    sections.collect()
 }
 
 fn section(program: &str, command: &Command) -> String {

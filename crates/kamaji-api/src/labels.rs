@@ -44,6 +44,8 @@ pub const CLEANUP_PRIOR_MIGRATION: &str = "kamaji.clastix.io/cleanup-prior-migra
 pub const MIGRATION_TIMEOUT: &str = "kamaji.clastix.io/migration-timeout";
 /// On a TenantControlPlane: how long the data stays in a DataStore that a migration has left, as in `24h`.
 pub const MIGRATION_RETENTION: &str = "kamaji.clastix.io/migration-retention";
+/// On a Deployment whose Pods are still those that the Go operator made: what they and ours were like when they were taken over.
+pub const TAKEN_OVER: &str = "kamaji.clastix.io/taken-over";
 /// Name of the tenant that a migration's Job and Secret belong to.
 pub const MIGRATION_TENANT_NAME: &str = "tcp.kamaji.clastix.io/name";
 /// Namespace of that tenant.

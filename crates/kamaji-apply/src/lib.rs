@@ -13,6 +13,7 @@
 //! | leftovers to be gone | [`Cluster::prune`], [`orphans`] | chosen by the owner's UID, never by a label or a name |
 //! | a finalizer to be gone | [`Cluster::remove_finalizers`] | those of others stay |
 //! | to replace an older program | [`Cluster::adopt`] | its fields become ours, so that they can be removed |
+//! | to know who wrote a part of an object | [`writers`] | read off `managedFields`, without a request |
 //! | any of this for kinds that are known only at run time | [`Cluster::settle_dynamic`], [`Cluster::delete_dynamic`], [`dynamic_difference`] | as above |
 //! | to read past every cache | [`Cluster::get_opt`] | absent is not an error |
 //!
@@ -92,6 +93,7 @@ mod quantity;
 mod same;
 mod settled;
 mod status;
+mod writers;
 
 pub use adopt::adoption;
 pub use cluster::{Applied, Cluster};
@@ -103,3 +105,4 @@ pub use object_id::ObjectId;
 pub use packed::pack;
 pub use prune::orphans;
 pub use settled::{difference, dynamic_difference, settled, status_difference, status_settled};
+pub use writers::{Manner, Writer, writers};

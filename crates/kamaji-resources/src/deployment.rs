@@ -20,6 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kamaji_api::{Child, Tenant, labels};
 
+pub(crate) use self::api_server::ALWAYS as ADDED_PLUGINS;
 use crate::kine::{Choice, NAME, TEMPLATE, image, serves, set_image, template_checksum};
 use crate::overrides::Override;
 use crate::storage::{Storage, StorageCredentials};
@@ -119,7 +120,7 @@ fn metadata(tenant: &Tenant) -> ObjectMeta {
 }
 
 /// Labels that carry the checksum of what a Pod reads once, at its start.
-const CHECKSUM_LABELS: &[(&str, Child)] = &[
+pub(crate) const CHECKSUM_LABELS: &[(&str, Child)] = &[
     ("api-server-certificate", Child::ApiServer),
     ("api-server-kubelet-client-certificate", Child::KubeletClient),
     ("ca", Child::Ca),

@@ -136,6 +136,7 @@ mod secret;
 pub mod service;
 pub mod status;
 pub mod storage;
+pub mod takeover;
 
 pub use anchors::Anchors;
 pub use credentials::{Clock, Credentials};

@@ -1,9 +1,13 @@
 //! What every object of a tenant has in common: its name, its labels and its owner.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_api::{Child, TenantId, labels};
 use kube::Resource;
+
+use crate::checksum;
 
 /// The metadata of a child, without annotations.
 pub fn metadata(tenant: &TenantId, child: Child) -> ObjectMeta {
@@ -48,6 +52,14 @@ pub fn ownership(tenant: &TenantId, metadata: &ObjectMeta) -> Ownership {
     let same_name =
         |owner: &OwnerReference| owner.kind == TenantControlPlane::kind(&()) && owner.name == tenant.name;
     if owners.iter().any(same_name) { Ownership::Inherited } else { Ownership::Foreign }
+}
+
+/// True of a Secret that the Go operator has left without an owner: it makes one that holds nothing for a tenant whose
+/// datastore has no certificates, and marks it with nothing but the checksum of nothing.
+pub fn is_left_without_owner(metadata: &ObjectMeta) -> bool {
+    let sum = metadata.annotations.as_ref().and_then(|annotations| annotations.get(labels::CHECKSUM));
+    let is_empty = sum.is_some_and(|sum| *sum == checksum::of_go(&BTreeMap::new()));
+    is_empty && metadata.owner_references.iter().flatten().next().is_none()
 }
 
 #[cfg(test)]

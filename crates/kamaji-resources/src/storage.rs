@@ -118,9 +118,16 @@ fn config_secret(tenant: &Tenant, storage: &Storage, held: &HeldSecrets) -> Resu
         ("DB_USER", storage.user.as_str()),
         ("DB_PASSWORD", password.as_str()),
     ];
-    let mut secret = secret::build(&tenant.id, child, &data);
+    Ok(finished_config(secret::build(&tenant.id, child, &data)))
+}
+
+/// The Secret as it outlives the data, with the checksum that the Go operator would write: where that does not fit, it makes
+/// another password.
+fn finished_config(mut secret: Secret) -> Secret {
     secret.metadata.finalizers = Some(vec![labels::DATASTORE_SECRET_FINALIZER.into()]);
-    Ok(secret)
+    let sum = checksum::of_go(secret.data.as_ref().unwrap_or(&std::collections::BTreeMap::new()));
+    secret.metadata.annotations.get_or_insert_default().insert(labels::CHECKSUM.into(), sum);
+    secret
 }
 
 /// The password that the tenant has, whatever else its Secret says.

@@ -56,10 +56,11 @@ pub(super) fn note_checksums(
 ) {
     for child in ANCHORS {
         if let Some(secret) = held.get(&child) {
-            facts.checksums.insert(child, checksum::of_secret(secret));
+            facts.checksums.insert(child, checksum::reported(secret));
         }
     }
-    facts.checksums.extend(credentials.secrets.keys().map(|child| (*child, credentials.checksum(*child))));
-    facts.checksums.insert(Child::DatastoreConfig, storage.config_checksum());
-    facts.checksums.insert(Child::DatastoreCertificate, storage.certificate_checksum());
+    let secrets = credentials.secrets.iter().map(|(child, secret)| (*child, secret));
+    let stored =
+        [(Child::DatastoreConfig, &storage.config), (Child::DatastoreCertificate, &storage.certificate)];
+    facts.checksums.extend(secrets.chain(stored).map(|(child, secret)| (child, checksum::reported(secret))));
 }

@@ -48,7 +48,7 @@ const ETCD_FILES: Files = Files {
 
 /// Plugins that every tenant gets besides those it names, unless it disables them: without the first a kubelet may touch other nodes' objects,
 /// without the second any user may take over addresses (CVE-2020-8554).
-const ALWAYS: [AdmissionController; 2] =
+pub(crate) const ALWAYS: [AdmissionController; 2] =
     [AdmissionController::NodeRestriction, AdmissionController::DenyServiceExternalIPs];
 
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {

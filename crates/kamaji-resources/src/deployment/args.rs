@@ -85,7 +85,7 @@ fn names(arguments: &[String]) -> BTreeSet<String> {
 }
 
 /// The flag's name; Kubernetes programs read `_` as `-`. A value that stands apart from its flag has no name.
-fn name(argument: &str) -> Option<String> {
+pub(crate) fn name(argument: &str) -> Option<String> {
     let bare = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
     let name = bare.split('=').next().unwrap_or_default();
     (!name.is_empty()).then(|| name.replace('_', "-"))

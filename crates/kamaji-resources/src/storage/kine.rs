@@ -7,11 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::Driver;
-use kamaji_api::{Child, Tenant, labels};
+use kamaji_api::{Child, Tenant};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{PASSWORD_BYTES, Storage, StorageCredentials, kept_password};
+use super::{PASSWORD_BYTES, Storage, StorageCredentials, finished_config, kept_password};
 use crate::kine::{self, Place};
 use crate::secret::{self, HeldSecrets};
 use crate::{Error, checksum};
@@ -95,9 +95,7 @@ fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecret
         (kine::ENDPOINT, &told.endpoint),
     ];
     data.extend(told.context.as_ref().map(|context| (kine::CONTEXT, context.as_str())));
-    let mut secret = secret::build(&tenant.id, child, &data);
-    secret.metadata.finalizers = Some(vec![labels::DATASTORE_SECRET_FINALIZER.into()]);
-    Ok(secret)
+    Ok(finished_config(secret::build(&tenant.id, child, &data)))
 }
 
 type Login = Option<(String, Zeroizing<String>)>;

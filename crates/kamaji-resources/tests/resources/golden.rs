@@ -161,7 +161,9 @@ pub(crate) fn without_checksums(mut value: Value) -> Value {
                     || name.starts_with(labels::COMPONENT_CHECKSUM_PREFIX)
                     || [labels::STORAGE_CONFIG, labels::STORAGE_CERTIFICATE].contains(&name.as_str());
                 *field = match field.take() {
-                    Value::String(text) if is_checksum && text.len() == checksum::DIGITS => {
+                    Value::String(text)
+                        if is_checksum && (text.len() == checksum::DIGITS || checksum::is_of_go(&text)) =>
+                    {
                         json!("<checksum>")
                     }
                     other => without_checksums(other),

@@ -1,6 +1,6 @@
 //! Everything that is built for a tenant, over every kind of tenant: how it looks, what must hold of all of it, and when it
 //! changes.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod children;
 mod files;
