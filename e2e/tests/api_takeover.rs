@@ -1,6 +1,5 @@
 //! An installation of the Go operator is taken over: every object that it had written, on a real API server and real stores.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
-#![expect(clippy::print_stdout, reason = "the writes that were made, for who reads the output of a run")]
 
 #[path = "api_takeover/installation.rs"]
 mod installation;

@@ -301,14 +301,7 @@ mod tests {
     async fn refusal(name: &str, text: &str) -> String {
         let path = std::env::temp_dir().join(format!("kamaji-join-{}-{name}", std::process::id()));
         std::fs::write(&path, text).unwrap();
-        let args = JoinCommandArgs {
-            name: "blue".into(),
-            namespace: None,
-            ttl: request().time_to_live,
-            kubeconfig: Some(path.clone()),
-            context: None,
-        };
-        let error = management(&args).await.unwrap_err();
+        let error = management(Some(&path), None).await.unwrap_err();
         std::fs::remove_file(path).unwrap();
         format!("{error:#} {error:?}")
     }

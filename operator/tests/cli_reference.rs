@@ -30,9 +30,12 @@ fn rendered(program: &Command) -> String {
 
 /// One for each command that does something itself.
 fn sections(name: &str, program: &Command) -> Vec<String> {
-    let sections = program.get_subcommands().map(|command| match command.has_subcommands() {
-        true => sections(&format!("{name} {}", command.get_name()), command).concat(),
-        false => section(name, command),
+    let sections = program.get_subcommands().map(|command| {
+        if command.has_subcommands() {
+            sections(&format!("{name} {}", command.get_name()), command).concat()
+        } else {
+            section(name, command)
+        }
     });
     sections.collect()
 }

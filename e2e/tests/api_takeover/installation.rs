@@ -46,7 +46,7 @@ pub(crate) const TENANTS: [&str; 3] = ["plain", "postgres", "full"];
 pub(crate) async fn left_by_go() -> Lane {
     let api = Box::leak(Box::new(ApiServer::start_with(Release::V1_34, SERVICES).await.unwrap()));
     let mut lane = Lane::alone_on(api).await.unwrap();
-    lane.namespace = NAMESPACE.to_owned();
+    NAMESPACE.clone_into(&mut lane.namespace);
     let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
     let namespaces = Api::<Namespace>::all(lane.client.clone());
     namespaces.create(&PostParams::default(), &namespace).await.unwrap();

@@ -12,7 +12,7 @@ use serde_json::json;
 /// Whoever has a password may come in clear text: the installation's DataStore has no certificates.
 const IN_CLEAR: &str = "host all all all scram-sha-256";
 
-/// The three DataStores of the installation.
+/// The three `DataStore`s of the installation.
 pub(crate) async fn put(lane: &Lane, postgres: &Postgres) {
     let etcd = lane.etcd.endpoint().to_string();
     let credentials = lane.credentials().unwrap();
