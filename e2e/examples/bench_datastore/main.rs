@@ -28,7 +28,7 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<std::process::ExitCode> {
     // What is measured of a migration is measured of a process that does nothing else: this one, called in another way.
     if std::env::args().nth(1).is_some_and(|word| word == migration::PROGRAM) {
         return kamaji_operator::run(kamaji_operator::Cli::parse()).await;
@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
     lines.push(Box::pin(tenants::beside_a_dead_datastore(arguments.tenants)).await?);
     lines.extend(Box::pin(migration::all(arguments.mib)).await?);
     println!("\n{}", report::table(&lines));
-    Ok(())
+    Ok(std::process::ExitCode::SUCCESS)
 }
 
 async fn of_one_kind<D: Database>(arguments: &Arguments) -> Result<Vec<Line>> {
