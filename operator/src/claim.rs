@@ -22,12 +22,15 @@ impl Pass<'_> {
     pub(crate) fn take_name(&self, claim: &Claim) -> Result<(), Error> {
         let open = self.cx.stores.get(&claim.data_store).and_then(|examined| examined.last().cloned());
         let authority = open.as_ref().and_then(|open| open.authority());
-        let Some(authority) = authority.filter(|_| self.memory.claim.is_none()) else { return Ok(()) };
+        let Some(authority) = authority else { return Ok(()) };
         let collides = |other: &str| other != claim.data_store && self.may_sign(authority, other);
         let other = self.cx.tenants.take_name(&self.tenant.id, claim, collides).or_else(|| {
             let tenants = self.cx.caches.tenants.all();
             let others = tenants.iter().filter(|tcp| tcp.uid().as_ref() != Some(&self.tenant.id.uid));
-            let mut claims = others.filter_map(|tcp| Memory::of(tcp.status.as_ref()).claim);
+            let mut claims = others.flat_map(|tcp| {
+                let memory = Memory::of(tcp.status.as_ref());
+                memory.claim.into_iter().chain(memory.attempt.map(|attempt| attempt.claim))
+            });
             claims
                 .find(|other| other.user == claim.user && collides(&other.data_store))
                 .map(|other| other.data_store)

@@ -101,7 +101,9 @@ impl<'a> Pass<'a> {
         facts.find(Concern::SpecAccepted, Finding::holds("Accepted", "the spec is sound"));
         let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
         let claim = self.memory.claim_or_new(self.tenant, open.driver);
-        self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
+        if self.memory.claim.is_none() {
+            self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
+        }
         let site = Site { open: &open, claim: &claim };
         match Box::pin(self.timed("migration", self.migrate(site, facts))).await? {
             Stance::Written => Ok(Outcome::Written),

@@ -188,7 +188,8 @@ impl Pass<'_> {
             return Err(format!("{why}: remove spec.dataStoreOverrides first"));
         }
         let way = engine::between(self, (site.open, site.claim), (target, &attempt.claim), &attempt.token);
-        way.map(drop).map_err(|error| error.chain())
+        way.map_err(|error| error.chain())?;
+        self.take_name(&attempt.claim).map_err(|error| error.chain())
     }
 
     /// The store that the data goes to; nothing if it has not been examined yet.
