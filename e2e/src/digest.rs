@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::{labels, v1alpha1::TenantControlPlane};
+use kamaji_resources::checksum;
 use kube::{Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub async fn digest(lane: &Lane, tenant: &str) -> Result<String> {
     let mut words = vec![(uid, "<uid>".to_owned()), (lane.namespace.clone(), "<namespace>".to_owned())];
     let mut objects = vec![shown(&tcp)?];
     for secret in lane.objects::<Secret>().list(&ours()).await? {
-        words.extend(checksum(&secret));
+        words.extend(checksums(&secret));
         objects.push(shown(&secret)?);
     }
     for config_map in lane.objects::<ConfigMap>().list(&ours()).await? {
@@ -58,9 +59,11 @@ fn claimed_names(tcp: &TenantControlPlane) -> Vec<String> {
     [setup.schema, setup.user, tcp.uid()].into_iter().flatten().collect()
 }
 
-fn checksum(secret: &Secret) -> Option<(String, String)> {
-    let sum = secret.annotations().get(labels::CHECKSUM)?;
-    Some((sum.clone(), format!("<checksum of {}>", secret.name_any())))
+/// What it bears, and what Pods bear that read it: on some Secrets the former is as the Go operator would make it.
+fn checksums(secret: &Secret) -> impl Iterator<Item = (String, String)> {
+    let borne = secret.annotations().get(labels::CHECKSUM).cloned();
+    let sums = borne.into_iter().chain([checksum::of_secret(secret)]);
+    sums.map(|sum| (sum, format!("<checksum of {}>", secret.name_any())))
 }
 
 fn shown(object: &impl Serialize) -> Result<Value> {
