@@ -3,7 +3,7 @@
 use k8s_openapi::{ByteString, api::batch::v1::Job, api::core::v1::Secret};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
-    digest::store_digest,
+    digest::{steady, store_digest},
     operator::{
         Lane, condition, names,
         node::{Node, Pods},
@@ -77,8 +77,9 @@ pub(crate) async fn told(lane: &Lane, node: &Node, word: &str) -> TenantControlP
 /// The tenant writes to etcd.
 pub(crate) async fn put(lane: &Lane, tcp: &TenantControlPlane, name: &str) -> Result<(), etcd_client::Error> {
     let uid = tcp.uid().unwrap();
-    let mut client = lane.etcd.client(&uid).await.unwrap();
-    client.put(format!("/{uid}/configmaps/default/{name}"), name, None).await.map(drop)
+    let client = lane.etcd.client(&uid).await.unwrap();
+    let key = format!("/{uid}/configmaps/default/{name}");
+    steady(async || client.clone().put(key.clone(), name, None).await).await.map(drop)
 }
 
 /// What is in etcd under the tenant's names.
