@@ -159,6 +159,20 @@ impl Postgres {
         Ok(self.connect(SUPERUSER, PASSWORD, database).await?)
     }
 
+    /// What the Go operator does for a tenant, statement by statement: a database and a role of this name.
+    pub async fn make_as_go(&self, name: &str, password: &str) -> Result<()> {
+        let operator = self.superuser("postgres").await?;
+        for statement in [
+            format!("CREATE DATABASE \"{name}\""),
+            format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"),
+            format!("GRANT CONNECT, CREATE ON DATABASE \"{name}\" TO \"{name}\""),
+            format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\""),
+        ] {
+            operator.batch_execute(&statement).await?;
+        }
+        Ok(())
+    }
+
     /// A connection of whoever has this name and password.
     ///
     /// # Panics

@@ -141,19 +141,6 @@ async fn opens(postgres: &Postgres, uid: &str, password: &str) {
     tokio::time::timeout(std::time::Duration::from_secs(10), opened).await.expect("it opens the database");
 }
 
-/// What the Go operator does for a tenant in PostgreSQL, statement by statement.
-async fn made_by_go(postgres: &Postgres, name: &str, password: &str) {
-    let operator = postgres.superuser("postgres").await.unwrap();
-    for statement in [
-        format!("CREATE DATABASE \"{name}\""),
-        format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"),
-        format!("GRANT CONNECT, CREATE ON DATABASE \"{name}\" TO \"{name}\""),
-        format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\""),
-    ] {
-        operator.batch_execute(&statement).await.unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_go_made_keeps_its_names_and_its_password() {
     let postgres = Postgres::shared().await.unwrap();
@@ -161,7 +148,7 @@ async fn a_tenant_that_go_made_keeps_its_names_and_its_password() {
     let tcp = lane.tenant("blue").await.unwrap();
     let name = format!("go_{}", lane.namespace.replace('-', "_"));
     let password = "2aa54532-e3bd-456d-ba58-b54ff44aee1f";
-    made_by_go(postgres, &name, password).await;
+    postgres.make_as_go(&name, password).await.unwrap();
     let owner = json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane", "name": "blue",
         "uid": tcp.uid(), "controller": true, "blockOwnerDeletion": true,

@@ -94,7 +94,7 @@ async fn recreate(lane: &Lane, tenant: &str, mut objects: Vec<Value>, postgres: 
     if tenant == "postgres" {
         let secret = objects.iter().find(|object| object["metadata"]["name"] == "postgres-datastore-config");
         let password = text(secret.unwrap(), "DB_PASSWORD");
-        stores::postgres_account(stores::postgres().await, &name, &password).await;
+        stores::postgres().await.make_as_go(&name, &password).await.unwrap();
     } else {
         stores::etcd_account(lane, &name).await;
     }

@@ -46,19 +46,6 @@ pub(crate) async fn postgres() -> &'static Postgres {
     postgres
 }
 
-/// What the Go operator does for a tenant in PostgreSQL, statement by statement.
-pub(crate) async fn postgres_account(postgres: &Postgres, name: &str, password: &str) {
-    let operator = postgres.superuser("postgres").await.unwrap();
-    for statement in [
-        format!("CREATE DATABASE \"{name}\""),
-        format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"),
-        format!("GRANT CONNECT, CREATE ON DATABASE \"{name}\" TO \"{name}\""),
-        format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\""),
-    ] {
-        operator.batch_execute(&statement).await.unwrap();
-    }
-}
-
 /// The same in etcd.
 pub(crate) async fn etcd_account(lane: &Lane, name: &str) {
     let root = lane.etcd.root().await.unwrap();
