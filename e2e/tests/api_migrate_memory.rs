@@ -15,8 +15,8 @@ use kamaji_datastore::{
 use server::{Kind, Server};
 
 /// How many values of 512 KiB a tenant has.
-const VALUES: i32 = 512;
-/// How much more than before the process may take, in KiB: an eighth of what is moved.
+const VALUES: i32 = 256;
+/// How much more than before the process may take, in KiB: a quarter of what is moved.
 const BOUND: u64 = 32 * 1024;
 
 /// What the kernel says of this process, in KiB.
@@ -54,17 +54,21 @@ async fn migrate(from: &Server, to: &Server, token: &str) -> Result<u64> {
 async fn memory_is_that_of_a_few_pages() -> Result<()> {
     let (first, second) = (Server::start(Kind::Postgres).await?, Server::start(Kind::Postgres).await?);
     let (third, fourth) = (Server::start(Kind::Etcd).await?, Server::start(Kind::Etcd).await?);
+    let (fifth, sixth) = (Server::start(Kind::MySql).await?, Server::start(Kind::MySql).await?);
     let source = account(Kind::Postgres)?;
     first.store()?.ensure(&source).await?;
     first.session(&source).await?.fill_kine(VALUES).await?;
     // The first connections, and all that is made once.
     first.store()?.check().await?;
     third.store()?.check().await?;
+    fifth.store()?.check().await?;
     let before = memory("VmRSS:")?;
     // The peak begins anew.
     fs::write("/proc/self/clear_refs", "5")?;
     for (from, to, token) in [
-        (&first, &second, "rows"),
+        (&first, &fifth, "to-mysql"),
+        (&fifth, &sixth, "rows-of-mysql"),
+        (&sixth, &second, "from-mysql"),
         (&second, &third, "to-keys"),
         (&third, &fourth, "keys"),
         (&fourth, &first, "to-rows"),

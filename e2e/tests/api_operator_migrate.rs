@@ -1,4 +1,4 @@
-//! The operator moves tenants from one datastore to another: real etcd, PostgreSQL, kine and API servers; the Job is the real program.
+//! The operator moves tenants from one datastore to another: real etcd, PostgreSQL, MariaDB, kine and API servers; the Job is the real program.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,6 +8,8 @@
 
 #[path = "api_operator_migrate/crash.rs"]
 mod crash;
+#[path = "api_operator_migrate/databases.rs"]
+mod databases;
 #[path = "api_operator_migrate/faults.rs"]
 mod faults;
 #[path = "api_operator_migrate/ground.rs"]

@@ -6,6 +6,7 @@
 mod confinement;
 mod mark;
 mod member;
+mod moving;
 mod observe;
 mod plan;
 mod quote;
@@ -27,6 +28,8 @@ use crate::mysql::plan::{Database, Observed, Step};
 use crate::mysql::statement::Transport;
 use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
+
+pub(crate) use crate::mysql::moving::Moving;
 
 /// How much room a database takes, if there is one. MySQL keeps what it once counted unless it is told not to.
 const SIZE: &str = "\
@@ -120,6 +123,12 @@ impl MySql {
         Ok(size.await?.first().copied())
     }
 
+    /// The account, as a migration sees it.
+    pub(crate) fn moving(&self, account: &Account) -> Result<Moving, Error> {
+        let (connection, settings) = (Arc::clone(&self.connection), Arc::clone(&self.settings));
+        Moving::new(connection, settings, self.transport(), account.clone())
+    }
+
     fn transport(&self) -> Transport {
         if self.settings.tls.is_some() { Transport::Tls } else { Transport::Any }
     }
@@ -150,6 +159,10 @@ impl Driver for MySql {
                 leftover_mark(account.schema.as_str()),
             ],
         }
+    }
+
+    fn is_moving(observed: &Observed) -> bool {
+        observed.migration.shuts()
     }
 
     fn ensure(account: &Account, observed: &Observed) -> Result<Vec<Step>, Foreign> {

@@ -99,6 +99,15 @@ fn behind(server: &Server, account: &Account) -> Result<Behind> {
                 key_pem: pair.key().pem().to_owned(),
             }
         }
+        Server::MySql(mysql) => {
+            let Credential::Password(password) = &account.credential else {
+                anyhow::bail!("it has a password")
+            };
+            Behind::Kine {
+                endpoint: format!("mysql://{user}:{}@tcp({})/{schema}", password.reveal(), mysql.endpoint()),
+                ca_pem: mysql.authority().certificate().pem().to_owned(),
+            }
+        }
         Server::Postgres(postgres) => {
             let Credential::Password(password) = &account.credential else {
                 anyhow::bail!("it has a password")
@@ -404,6 +413,11 @@ async fn from_etcd_to_etcd() -> Result<()> {
 #[tokio::test]
 async fn from_postgres_to_postgres() -> Result<()> {
     Box::pin(under_load((Kind::Postgres, Kind::Postgres))).await
+}
+
+#[tokio::test]
+async fn from_mysql_to_mysql() -> Result<()> {
+    Box::pin(under_load((Kind::MySql, Kind::MySql))).await
 }
 
 #[tokio::test]

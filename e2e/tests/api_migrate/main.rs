@@ -1,6 +1,7 @@
 //! Tenants' data goes between real datastores: nothing is lost, never two can be written, whatever is cut off.
 
 mod crash;
+mod hostile;
 mod load;
 mod pairs;
 mod refused;
@@ -17,12 +18,21 @@ use server::{Amount, Kind, Server};
 /// More steps and messages than any migration needs.
 const ENOUGH: usize = 1_000;
 
-/// Both kinds of datastore on both sides.
+/// etcd and PostgreSQL on both sides.
 const PAIRS: [(Kind, Kind); 4] = [
     (Kind::Etcd, Kind::Etcd),
     (Kind::Postgres, Kind::Postgres),
     (Kind::Etcd, Kind::Postgres),
     (Kind::Postgres, Kind::Etcd),
+];
+
+/// MySQL on both sides.
+const PAIRS_WITH_MYSQL: [(Kind, Kind); 5] = [
+    (Kind::MySql, Kind::MySql),
+    (Kind::MySql, Kind::Etcd),
+    (Kind::Etcd, Kind::MySql),
+    (Kind::MySql, Kind::Postgres),
+    (Kind::Postgres, Kind::MySql),
 ];
 
 /// The account of a tenant in a datastore of this kind.
@@ -52,7 +62,8 @@ struct Lab {
 impl Lab {
     async fn start((from, to): (Kind, Kind)) -> Result<Self> {
         let (from, to) = tokio::try_join!(Server::start(from), Server::start(to))?;
-        Ok(Self { from, to, amount: Amount::Few })
+        let is_plain = from.kind() == Kind::MySql || to.kind() == Kind::MySql;
+        Ok(Self { from, to, amount: if is_plain { Amount::FewPlain } else { Amount::Few } })
     }
 
     fn source(&self, tenant: &str) -> Account {

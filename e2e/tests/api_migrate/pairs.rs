@@ -2,21 +2,24 @@
 
 use anyhow::Result;
 use kamaji_datastore::migrate::{Next, Servers, Step};
+use mysql_async::prelude::Queryable;
 
 use super::{
-    Kind, Lab, PAIRS, finish,
-    server::{Amount, LASTS, Server},
+    Kind, Lab, PAIRS, PAIRS_WITH_MYSQL, finish,
+    server::{Amount, LASTS, Server, mysql},
     unwatched,
 };
 
 #[tokio::test]
 async fn everything_arrives_and_revisions_go_up() -> Result<()> {
-    for pair in PAIRS {
-        let lab = Lab { amount: Amount::All, ..Lab::start(pair).await? };
+    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL) {
+        let lab = Lab::start(pair).await?;
+        let amount = if lab.amount == Amount::Few { Amount::All } else { Amount::AllPlain };
+        let lab = Lab { amount, ..lab };
         lab.settle("blue").await?;
         let (source, target) = (lab.source("blue"), lab.target("blue"));
         let before = lab.from.revision(&source).await?;
-        let rows = if lab.from.kind() == Kind::Postgres { lab.from.rows(&source).await? } else { Vec::new() };
+        let rows = if lab.from.kind() == Kind::Etcd { Vec::new() } else { lab.from.rows(&source).await? };
 
         let migration = lab.migration("blue", "first")?;
         let next = migration.run(Servers::Running, &mut unwatched).await?;
@@ -26,9 +29,11 @@ async fn everything_arrives_and_revisions_go_up() -> Result<()> {
         assert_eq!(migration.run(Servers::Running, &mut unwatched).await?, Next::Done, "again: {pair:?}");
 
         let after = lab.to.revision(&target).await?;
-        if pair == (Kind::Postgres, Kind::Postgres) {
+        if pair.0 == pair.1 && pair.0 != Kind::Etcd {
             assert_eq!(lab.to.rows(&target).await?, rows, "row by row");
             assert_eq!(after, before);
+        } else if pair.0 != Kind::Etcd && pair.1 != Kind::Etcd {
+            assert_eq!(after, before, "kine's rows keep their revisions");
         } else {
             assert!(after > before, "{pair:?}: {after} after {before}");
         }
@@ -53,6 +58,13 @@ async fn assert_expiry(lab: &Lab) -> Result<()> {
             let lease = found.kvs().first().map_or(0, etcd_client::KeyValue::lease);
             root.lease_time_to_live(lease, None).await?.ttl()
         }
+        Server::MySql(server) => {
+            let lease = format!(
+                "SELECT lease FROM `{}`.kine WHERE name = '/registry/events/kube-system/0' ORDER BY id DESC LIMIT 1",
+                target.schema
+            );
+            mysql::one(server, &lease).await?
+        }
         Server::Postgres(postgres) => {
             let root = postgres.superuser(target.schema.as_str()).await?;
             let lease = "SELECT lease FROM kine WHERE name = '/registry/events/kube-system/0' ORDER BY id DESC LIMIT 1";
@@ -60,6 +72,32 @@ async fn assert_expiry(lab: &Lab) -> Result<()> {
         }
     };
     assert!((LASTS - 120..=LASTS + 12).contains(&left), "{left} s left of {LASTS}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_next_write_on_kine_in_mysql_follows_the_newest_row() -> Result<()> {
+    for pair in [(Kind::MySql, Kind::MySql), (Kind::Etcd, Kind::MySql)] {
+        let lab = Lab::start(pair).await?;
+        lab.settle("blue").await?;
+        let before = lab.from.revision(&lab.source("blue")).await?;
+        finish(&lab.migration("blue", "first")?).await?;
+        let target = lab.target("blue");
+        let newest = lab.to.revision(&target).await?;
+        let Server::MySql(server) = &lab.to else { unreachable!("as started") };
+        let mut tenant = mysql::session(server, &target).await?;
+        tenant.query_drop("INSERT INTO kine (name, prev_revision) VALUES ('/registry/next', 0)").await?;
+        assert_eq!(lab.to.revision(&target).await?, newest + 1, "{pair:?}: kine would fill a gap row by row");
+        let compacted = "SELECT prev_revision FROM kine WHERE name = 'compact_rev_key'";
+        let compacted: Vec<i64> = tenant.query(compacted).await?;
+        assert_eq!(compacted.len(), 1, "{pair:?}");
+        if pair.0 == Kind::Etcd {
+            assert!(compacted[0] >= before, "who has seen less than {before} starts over: {compacted:?}");
+        } else {
+            assert_eq!(compacted, [3], "as it was");
+        }
+        tenant.disconnect().await?;
+    }
     Ok(())
 }
 
@@ -111,7 +149,9 @@ async fn who_watches_etcd_from_before_the_switch_starts_over() -> Result<()> {
 
 #[tokio::test]
 async fn a_tenant_can_go_there_and_back_again() -> Result<()> {
-    for pair in PAIRS {
+    // The way back of a pair is that of another one there.
+    let is_one = |(from, to): &(Kind, Kind)| from.word() <= to.word();
+    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL).filter(is_one) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         finish(&lab.migration("blue", "there")?).await?;
@@ -124,9 +164,18 @@ async fn a_tenant_can_go_there_and_back_again() -> Result<()> {
     Ok(())
 }
 
+/// Every kind as the target, with whole rows and with what is there now.
+const TARGETS: [(Kind, Kind); 5] = [
+    (Kind::Postgres, Kind::Etcd),
+    (Kind::Postgres, Kind::Postgres),
+    (Kind::Etcd, Kind::Postgres),
+    (Kind::MySql, Kind::MySql),
+    (Kind::Etcd, Kind::MySql),
+];
+
 #[tokio::test]
 async fn what_differs_is_seen_before_the_switch() -> Result<()> {
-    for pair in PAIRS {
+    for pair in TARGETS {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let migration = lab.migration("blue", "first")?;
@@ -152,6 +201,18 @@ async fn spoil(lab: &Lab) -> Result<()> {
             root.delete(key("0000"), None).await?;
             root.put(key("0001"), "changed", None).await?;
             root.put(key("9999"), "too many", None).await?;
+        }
+        Server::MySql(server) => {
+            let mut root = server.superuser().await?;
+            root.query_drop(format!(
+                "USE `{}`; DELETE FROM kine WHERE name = '/registry/configmaps/default/0000'; \
+                 UPDATE kine SET value = 'changed' WHERE name = '/registry/configmaps/default/0001'; \
+                 INSERT INTO kine (name, created, deleted, create_revision, prev_revision, lease, value) \
+                 VALUES ('/registry/configmaps/default/9999', 1, 0, 0, 0, 0, 'too many')",
+                target.schema
+            ))
+            .await?;
+            root.disconnect().await?;
         }
         Server::Postgres(postgres) => {
             let root = postgres.superuser(target.schema.as_str()).await?;

@@ -1,5 +1,7 @@
 //! What is not to be migrated is refused, and left as it was; a fence cannot be climbed.
 
+mod mysql;
+
 use anyhow::Result;
 use etcd_client::Permission;
 use kamaji_datastore::{
@@ -17,7 +19,7 @@ async fn refusal(migration: &Migration) -> &'static str {
 
 #[tokio::test]
 async fn a_target_that_is_anothers_or_in_use_is_left_alone() -> Result<()> {
-    for pair in PAIRS {
+    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let target = lab.target("blue");
@@ -48,7 +50,7 @@ async fn a_target_that_is_anothers_or_in_use_is_left_alone() -> Result<()> {
 
 #[tokio::test]
 async fn one_migration_at_a_time_and_no_way_back_after_the_switch() -> Result<()> {
-    for pair in PAIRS {
+    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let (first, second) = (lab.migration("blue", "first")?, lab.migration("blue", "second")?);
@@ -215,7 +217,7 @@ async fn an_etcd_that_is_too_far_behind_is_refused_before_the_fence() -> Result<
 
 #[tokio::test]
 async fn a_tenant_comes_back_although_the_target_is_gone() -> Result<()> {
-    for pair in PAIRS {
+    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
         let lab = Lab::start(pair).await?;
         for steps in [3, 6] {
             let tenant = format!("steps{steps}");
@@ -246,7 +248,7 @@ async fn a_tenant_comes_back_although_the_target_is_gone() -> Result<()> {
 
 #[tokio::test]
 async fn neighbours_in_both_datastores_notice_nothing() -> Result<()> {
-    for pair in PAIRS {
+    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         lab.settle("green").await?;

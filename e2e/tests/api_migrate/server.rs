@@ -12,19 +12,25 @@ use kamaji_datastore::{
 };
 use kamaji_e2e::{
     etcd::Etcd,
+    mariadb::MariaDb,
     postgres::{KINE as TABLE, Postgres, Session},
 };
+
+#[path = "server/mysql.rs"]
+pub(crate) mod mysql;
 
 /// What a datastore is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Etcd,
+    MySql,
     Postgres,
 }
 
 /// A datastore.
 pub(crate) enum Server {
     Etcd(Etcd),
+    MySql(MariaDb),
     Postgres(Postgres),
 }
 
@@ -42,6 +48,20 @@ pub(crate) enum Amount {
     All,
     /// One page.
     Few,
+    /// Many pages, in names that kine keeps in MySQL too.
+    AllPlain,
+    /// One page of such.
+    FewPlain,
+}
+
+impl Amount {
+    fn is_all(self) -> bool {
+        matches!(self, Self::All | Self::AllPlain)
+    }
+
+    fn takes(self, name: &str) -> bool {
+        matches!(self, Self::All | Self::Few) || name.is_ascii()
+    }
 }
 
 /// How long what expires lasts, in seconds.
@@ -51,6 +71,7 @@ impl Kind {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
+            Self::MySql => "mysql",
             Self::Postgres => "postgres",
         }
     }
@@ -60,6 +81,7 @@ impl Server {
     pub(crate) async fn start(kind: Kind) -> Result<Self> {
         Ok(match kind {
             Kind::Etcd => Self::Etcd(Box::pin(Etcd::start()).await?),
+            Kind::MySql => Self::MySql(Box::pin(MariaDb::start()).await?),
             Kind::Postgres => Self::Postgres(Box::pin(Postgres::start()).await?),
         })
     }
@@ -67,6 +89,7 @@ impl Server {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Etcd(_) => Kind::Etcd,
+            Self::MySql(_) => Kind::MySql,
             Self::Postgres(_) => Kind::Postgres,
         }
     }
@@ -74,6 +97,7 @@ impl Server {
     pub(crate) fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Etcd(etcd) => etcd.endpoint(),
+            Self::MySql(mysql) => mysql.endpoint(),
             Self::Postgres(postgres) => postgres.endpoint(),
         }
     }
@@ -88,6 +112,7 @@ impl Server {
         let endpoints = vec![endpoint.clone()];
         Ok(match self {
             Self::Etcd(etcd) => Store::etcd(Settings { endpoints, ..etcd.settings() })?,
+            Self::MySql(mysql) => Store::mysql(Settings { endpoints, ..mysql.settings() })?,
             Self::Postgres(postgres) => Store::postgres(Settings { endpoints, ..postgres.settings() })?,
         })
     }
@@ -99,7 +124,7 @@ impl Server {
                 let key_pem = pair.key().pem().as_bytes().to_vec().into();
                 Some(Proof { certificate_pem: pair.certificate().pem().into(), key_pem })
             }
-            Self::Postgres(_) => None,
+            Self::MySql(_) | Self::Postgres(_) => None,
         };
         Ok(Home { store: self.store()?, account: account.clone(), proof })
     }
@@ -124,6 +149,7 @@ impl Server {
                 }
                 Ok(written)
             }
+            Self::MySql(mysql) => Ok(mysql::takes_writes(mysql, account).await),
             Self::Postgres(_) => {
                 let Ok(session) = self.session(account).await else { return Ok(false) };
                 let probe =
@@ -158,6 +184,7 @@ impl Server {
                     tenant.put(format!("{prefix}/{key}"), content.value, None).await?;
                 }
             }
+            Self::MySql(server) => mysql::fill(server, account, &wanted(amount)).await?,
             Self::Postgres(_) => {
                 let tenant = self.session(account).await?;
                 tenant.batch_execute(TABLE).await?;
@@ -197,6 +224,7 @@ impl Server {
                 }
                 Ok(contents)
             }
+            Self::MySql(server) => mysql::contents(server, account).await,
             Self::Postgres(postgres) => {
                 let root = postgres.superuser(account.schema.as_str()).await?;
                 let live = "SELECT DISTINCT ON (name) name, value, lease, deleted FROM public.kine \
@@ -220,6 +248,7 @@ impl Server {
                 let found = etcd.root().await?.get("/", None).await?;
                 Ok(found.header().context("every answer has one")?.revision())
             }
+            Self::MySql(server) => mysql::revision(server, account).await,
             Self::Postgres(postgres) => {
                 let root = postgres.superuser(account.schema.as_str()).await?;
                 Ok(root.query_one("SELECT max(id) FROM public.kine", &[]).await?.get(0))
@@ -229,6 +258,9 @@ impl Server {
 
     /// All rows, as text that can be compared.
     pub(crate) async fn rows(&self, account: &Account) -> Result<Vec<String>> {
+        if let Self::MySql(server) = self {
+            return mysql::rows(server, account).await;
+        }
         let Self::Postgres(postgres) = self else { anyhow::bail!("only kine has rows") };
         let root = postgres.superuser(account.schema.as_str()).await?;
         let rows = "SELECT format('%s %s %s %s %s %s %s %s %s', id, name, created, deleted, create_revision, \
@@ -251,7 +283,7 @@ pub(crate) fn wanted(amount: Amount) -> BTreeMap<String, Content> {
     wanted.insert("health".to_owned(), forever(b"{\"health\":\"true\"}".to_vec()));
     wanted.insert("empty".to_owned(), forever(Vec::new()));
     wanted.insert("binary/every-byte".to_owned(), forever((0..=255).collect()));
-    if amount == Amount::All {
+    if amount.is_all() {
         wanted.insert("binary/large".to_owned(), forever(large(1_500_000)));
         wanted.insert("binary/larger".to_owned(), forever(large(1_550_000)));
     }
@@ -260,7 +292,7 @@ pub(crate) fn wanted(amount: Amount) -> BTreeMap<String, Content> {
     {
         wanted.insert(format!("configmaps/odd/{name}"), forever(name.as_bytes().to_vec()));
     }
-    let configmaps = if amount == Amount::All { 700 } else { 3 };
+    let configmaps = if amount.is_all() { 700 } else { 3 };
     for index in 0..configmaps {
         let mut value = String::from("k8s\0");
         write!(value, "configmap {index}").expect("into memory");
@@ -270,6 +302,7 @@ pub(crate) fn wanted(amount: Amount) -> BTreeMap<String, Content> {
         let content = Content { value: format!("event {index}").into_bytes(), expires: true };
         wanted.insert(format!("events/kube-system/{index}"), content);
     }
+    wanted.retain(|name, _| amount.takes(name));
     wanted
 }
 
@@ -287,10 +320,14 @@ fn large(length: usize) -> Vec<u8> {
 
 /// Everything that the tenant wrote is there, and nothing else.
 pub(crate) fn assert_filled(contents: &BTreeMap<String, Content>, amount: Amount) {
-    let wanted = wanted(amount);
+    assert_contents(contents, &wanted(amount));
+}
+
+/// These are there, and nothing else.
+pub(crate) fn assert_contents(contents: &BTreeMap<String, Content>, wanted: &BTreeMap<String, Content>) {
     let names = |contents: &BTreeMap<String, Content>| contents.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(contents), names(&wanted));
-    for (name, content) in &wanted {
+    assert_eq!(names(contents), names(wanted));
+    for (name, content) in wanted {
         assert!(contents.get(name) == Some(content), "{name} differs");
     }
 }

@@ -3,13 +3,14 @@
 use k8s_openapi::{ByteString, api::batch::v1::Job, api::core::v1::Secret};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
+    database::{Database, OPERATOR, PASSWORD},
     digest::{steady, store_digest},
     operator::{
         Lane, condition, names,
         node::{Node, Pods},
         wait_for,
     },
-    postgres::{OPERATOR, PASSWORD, Postgres},
+    postgres::Postgres,
 };
 use kube::ResourceExt;
 use serde_json::json;
@@ -27,18 +28,23 @@ UNION ALL SELECT 'database ' || datname FROM pg_database \
 /// A lane whose own DataStore is an etcd, and the name of another one, which is a PostgreSQL.
 pub(crate) async fn ground() -> (Lane, String) {
     let lane = Lane::new().await.unwrap();
-    let postgres = Postgres::shared().await.unwrap();
+    let other = further(&lane, Postgres::shared().await.unwrap()).await;
+    (lane, other)
+}
+
+/// The name of another DataStore of this lane, which is this server.
+pub(crate) async fn further<D: Database>(lane: &Lane, server: &D) -> String {
     let content = |text: &str| json!({ "content": ByteString(text.as_bytes().to_vec()) });
     let spec = json!({
-        "driver": "PostgreSQL", "endpoints": [postgres.endpoint().to_string()],
+        "driver": D::DRIVER.as_str(), "endpoints": [server.endpoint().to_string()],
         "basicAuth": { "username": content(OPERATOR), "password": content(PASSWORD) },
         "tlsConfig": { "certificateAuthority": {
-            "certificate": content(postgres.authority().certificate().pem()),
+            "certificate": content(server.authority().certificate().pem()),
         } },
     });
     let other = format!("other-of-{}", lane.namespace);
     lane.put(&other, &spec).await.unwrap();
-    (lane, other)
+    other
 }
 
 /// A tenant in etcd with one key, and the stand-in that counts its Pods.

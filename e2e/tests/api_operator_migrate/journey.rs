@@ -25,7 +25,7 @@ use crate::ground::{PROGRAM, arrived, ground, in_etcd, in_postgres, no_errand_is
 const OBJECTS: usize = 40;
 
 /// A client of the tenant's API server, once that answers.
-async fn client(lane: &Lane, node: &Node) -> Client {
+pub(crate) async fn client(lane: &Lane, node: &Node) -> Client {
     let answers = async {
         loop {
             if let Some(address) = node.address() {
@@ -43,7 +43,7 @@ async fn client(lane: &Lane, node: &Node) -> Client {
 }
 
 /// Objects of this name, so many; returns the newest resourceVersion.
-async fn write(client: &Client, name: &str) -> u64 {
+pub(crate) async fn write(client: &Client, name: &str) -> u64 {
     let api = Api::<ConfigMap>::namespaced(client.clone(), "default");
     let mut newest = 0;
     for number in 0..OBJECTS {
@@ -56,7 +56,7 @@ async fn write(client: &Client, name: &str) -> u64 {
 }
 
 /// How many objects of each name there are, and the resourceVersion of the list.
-async fn read(client: &Client) -> (BTreeMap<String, usize>, u64) {
+pub(crate) async fn read(client: &Client) -> (BTreeMap<String, usize>, u64) {
     let api = Api::<ConfigMap>::namespaced(client.clone(), "default");
     let found = api.list(&ListParams::default()).await.unwrap();
     let mut counted = BTreeMap::new();
@@ -68,7 +68,7 @@ async fn read(client: &Client) -> (BTreeMap<String, usize>, u64) {
     (counted, found.metadata.resource_version.unwrap().parse().unwrap())
 }
 
-fn counts(names: &[&str]) -> BTreeMap<String, usize> {
+pub(crate) fn counts(names: &[&str]) -> BTreeMap<String, usize> {
     names.iter().map(|name| ((*name).to_owned(), OBJECTS)).collect()
 }
 

@@ -120,7 +120,7 @@ pub struct TenantControlPlaneSpec {
     pub write_permissions: WritePermissions,
 
     /// Name of the DataStore that holds this tenant's data. Without it the operator's default is used.
-    /// Changing it migrates the data to another DataStore with the same driver.
+    /// Changing it moves the data to another DataStore, of the same driver or another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_store: Option<String>,
 

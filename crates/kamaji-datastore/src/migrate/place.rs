@@ -14,8 +14,8 @@ pub(crate) enum Version {
     /// etcd: the revisions of the last change of the migration's mark and of the account's own, 0 without one.
     #[cfg(feature = "etcd")]
     Revisions { mark: i64, owner: i64 },
-    /// A text that holds both marks; nothing if there is none.
-    #[cfg(feature = "postgres")]
+    /// A text that holds the mark; nothing if there is none.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     Text(Option<String>),
 }
 
@@ -25,13 +25,13 @@ impl Version {
     pub(crate) fn revisions(&self) -> (i64, i64) {
         match self {
             Self::Revisions { mark, owner } => (*mark, *owner),
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Text(_) => (-1, -1),
         }
     }
 
     /// The text, if it is that.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => text.as_deref(),
@@ -55,7 +55,10 @@ pub(crate) enum Kind {
     #[cfg_attr(not(feature = "etcd"), allow(dead_code, reason = "no other driver keeps keys"))]
     Keys,
     /// kine's table of rows, with keys below `/registry/`; the revision is the tenant's own.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only what stands behind kine has rows"))]
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        allow(dead_code, reason = "only what stands behind kine has rows")
+    )]
     Rows,
 }
 
@@ -70,7 +73,10 @@ pub(crate) struct Batch {
 /// Why a driver did not do its part.
 pub(crate) enum Trouble {
     Failure(Failure),
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only what stands behind kine has rows"))]
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        allow(dead_code, reason = "only what stands behind kine has rows")
+    )]
     Odd(String),
     Unfit {
         key: Vec<u8>,

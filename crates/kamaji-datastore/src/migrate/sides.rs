@@ -9,6 +9,8 @@ use crate::migrate::error::Side;
 use crate::migrate::mark::Mark;
 use crate::migrate::place::{Batch, Edits, Kind, Look, Place, Trouble, Version};
 use crate::migrate::record::{After, Record, Shape};
+#[cfg(feature = "mysql")]
+use crate::mysql::Moving as MySqlPlace;
 #[cfg(feature = "postgres")]
 use crate::postgres::Moving as PostgresPlace;
 use crate::store::Store;
@@ -35,6 +37,8 @@ impl Sided {
 pub(crate) enum AnyPlace {
     #[cfg(feature = "etcd")]
     Etcd(EtcdPlace),
+    #[cfg(feature = "mysql")]
+    MySql(MySqlPlace),
     #[cfg(feature = "postgres")]
     Postgres(PostgresPlace),
 }
@@ -44,6 +48,8 @@ macro_rules! each {
         match $self {
             #[cfg(feature = "etcd")]
             Self::Etcd($place) => $verb,
+            #[cfg(feature = "mysql")]
+            Self::MySql($place) => $verb,
             #[cfg(feature = "postgres")]
             Self::Postgres($place) => $verb,
         }
@@ -60,6 +66,8 @@ impl AnyPlace {
         Ok(match &home.store {
             #[cfg(feature = "etcd")]
             Store::Etcd(etcd) => Self::Etcd(etcd.moving(&home.account, home.proof.clone())),
+            #[cfg(feature = "mysql")]
+            Store::MySql(mysql) => Self::MySql(mysql.moving(&home.account)?),
             #[cfg(feature = "postgres")]
             Store::Postgres(postgres) => Self::Postgres(postgres.moving(&home.account)?),
             #[allow(

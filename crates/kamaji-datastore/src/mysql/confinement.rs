@@ -69,7 +69,8 @@ async fn is_denied(tenant: &Connection, account: &Account, database: &str) -> Re
     }
 }
 
-fn settings_of_tenant(
+/// What the tenant itself needs to log in.
+pub(crate) fn settings_of_tenant(
     settings: &Settings,
     account: &Account,
     certificate_pem: &[u8],

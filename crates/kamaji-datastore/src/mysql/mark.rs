@@ -8,12 +8,62 @@
 //! | `schema_name` | the database; no two differ in their case alone, for a server may take them for one |
 //! | `user_name` | the user; unique |
 //! | `owner` | the tenant's UID |
+//!
+//! A tenant that is being migrated, or has been, has a row in `_kamaji.migrations` too: `schema_name`, and `mark`, which
+//! is a JSON object.
 
 use crate::account::{Account, Owner, User};
+use crate::migrate;
 use crate::store::Marker;
 
 /// The database of the marks.
 pub(crate) const SCHEMA: &str = "_kamaji";
+
+/// The table of the marks of migrations.
+pub(crate) const MIGRATIONS: &str = "\
+CREATE TABLE IF NOT EXISTS `_kamaji`.`migrations` (\
+ `schema_name` VARCHAR(64) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY, \
+ `mark` VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL) ENGINE=InnoDB";
+pub(crate) const MIGRATION: &str = "SELECT `mark` FROM `_kamaji`.`migrations` WHERE `schema_name` = ?";
+/// The first mark of an account that has a row.
+pub(crate) const ADD_MIGRATION: &str = "\
+INSERT INTO `_kamaji`.`migrations` (`schema_name`, `mark`) SELECT `schema_name`, ? FROM `_kamaji`.`owners` \
+WHERE `schema_name` = ? AND `user_name` = ? AND `owner` = ?";
+pub(crate) const CHANGE_MIGRATION: &str =
+    "UPDATE `_kamaji`.`migrations` SET `mark` = ? WHERE `schema_name` = ? AND `mark` = ?";
+pub(crate) const END_MIGRATION: &str =
+    "DELETE FROM `_kamaji`.`migrations` WHERE `schema_name` = ? AND `mark` = ?";
+
+/// What there is of a migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Migration {
+    #[default]
+    None,
+    Marked {
+        mark: migrate::mark::Mark,
+        /// As it is kept.
+        text: String,
+    },
+    Unreadable,
+}
+
+impl Migration {
+    /// Reads a mark.
+    pub(crate) fn read(text: Option<String>) -> Self {
+        let Some(text) = text else { return Self::None };
+        let value = serde_json::from_str(&text).unwrap_or_default();
+        migrate::mark::Mark::from_json(&value).map_or(Self::Unreadable, |mark| Self::Marked { mark, text })
+    }
+
+    /// Whether nobody may be let in.
+    pub(crate) fn shuts(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Unreadable => true,
+            Self::Marked { mark, .. } => mark.shuts(),
+        }
+    }
+}
 
 /// What the row of a name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

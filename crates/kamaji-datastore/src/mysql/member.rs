@@ -1,10 +1,11 @@
 //! One server of a datastore, and the sessions with it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, SslOpts};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +69,26 @@ pub(crate) struct Session {
     pub(crate) version: String,
     /// How the same server is reached by others.
     member: Member,
+}
+
+/// The answers to several questions, and why the one after them was refused, if one was.
+pub(crate) struct Answers {
+    answers: VecDeque<Vec<Row>>,
+    refused: Option<mysql_async::Error>,
+}
+
+impl Answers {
+    /// The answer to the next question. After one that was refused there are none any more.
+    pub(crate) fn take<T: FromRow>(&mut self) -> Result<Vec<T>, mysql_async::Error> {
+        match (self.answers.pop_front(), self.refused.take()) {
+            (Some(rows), refused) => {
+                self.refused = refused;
+                Ok(rows.into_iter().map(mysql_async::from_row).collect())
+            }
+            (None, Some(refused)) => Err(refused),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
 }
 
 impl Flavour {
@@ -206,6 +227,23 @@ impl Session {
         values: impl Into<Params> + Send,
     ) -> Result<Vec<T>, mysql_async::Error> {
         self.client.lock().await.exec(statement, values).await
+    }
+
+    /// The answers to several questions, asked in one message and carried out in order until one is refused.
+    pub(crate) async fn answers(&self, questions: &[String]) -> Result<Answers, mysql_async::Error> {
+        let mut client = self.client.lock().await;
+        let mut told = client.query_iter(questions.join("; ")).await?;
+        let mut answers = VecDeque::with_capacity(questions.len());
+        for _ in questions {
+            match told.collect().await {
+                Ok(rows) => answers.push_back(rows),
+                Err(refused @ mysql_async::Error::Server(_)) => {
+                    return Ok(Answers { answers, refused: Some(refused) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Answers { answers, refused: None })
     }
 
     /// What came of a statement that has no answer: how many rows it changed.

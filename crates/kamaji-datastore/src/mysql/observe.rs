@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::account::{Account, Credential};
 use crate::connection::Failure;
 use crate::error::{Error, NameProblem};
-use crate::mysql::mark::{Mark, Row};
-use crate::mysql::member::{Connection, Flavour, Session};
+use crate::mysql::mark::{MIGRATION, Mark, Migration, Row};
+use crate::mysql::member::{Answers, Connection, Flavour, Session};
 use crate::mysql::plan::{Database, Door, FoundUser, Grant, Ledger, Login, Observed, Sessions};
+use crate::mysql::quote::bound;
 use crate::mysql::statement::Transport;
 use crate::mysql::verifier::Verifier;
 use crate::refusal::{Fault, Refusal};
@@ -83,7 +84,7 @@ enum Place {
     Role,
 }
 
-/// What there is, as of a moment during this call.
+/// What there is, as of a moment during this call. It is asked in one message.
 ///
 /// User and database are read before the marks: as marks are made first and removed last, what is seen of an account that
 /// others are making at this moment is never taken for unmarked.
@@ -101,12 +102,19 @@ pub(crate) async fn account(
         return Err(Error::name("user", user.as_str(), NameProblem::TooLong { longest }).into());
     }
     let found = connection.ask(&doing, |session| async move {
-        let user = found_user(&session, transport, account).await?;
-        let database: Vec<u8> = session.rows(DATABASE, (schema.as_str(),)).await?;
-        let rows = rows(&session, ROWS_OF_NAMES, (schema.as_str(), account.user.as_str())).await?;
-        Ok::<_, mysql_async::Error>((user, database, rows))
+        let flavour = session.flavour;
+        let mut answers = session.answers(&questions(flavour, account)).await?;
+        let user = found_user(&mut answers, flavour, transport, account)?;
+        let database: Vec<u8> = answers.take()?;
+        let rows = marks(answers.take())?;
+        let mark = match answers.take::<String>() {
+            // There is no such table before the first migration.
+            Err(error) if error.refusal() == Refusal::Raced => None,
+            marks => marks?.into_iter().next(),
+        };
+        Ok::<_, mysql_async::Error>((user, database, rows, Migration::read(mark)))
     });
-    let (user, database, rows) = found.await?;
+    let (user, database, rows, migration) = found.await?;
     let ledger = if rows.is_some() { Ledger::Present } else { Ledger::Absent };
     let rows = rows.unwrap_or_default();
     let mark = |is_meant: fn(&Row, &Account) -> bool| {
@@ -119,7 +127,23 @@ pub(crate) async fn account(
         user_mark: mark(|row, account| row.user == account.user.as_str()),
         user,
         database: if database.is_empty() { Database::Absent } else { Database::Present },
+        migration,
     })
+}
+
+/// Everything that is asked about an account, in the order in which it is told.
+fn questions(flavour: Flavour, account: &Account) -> Vec<String> {
+    let (schema, name) = (account.schema.as_str(), account.user.as_str());
+    let user = match flavour {
+        Flavour::MariaDb => USER_OF_MARIADB,
+        Flavour::MySql => USER_OF_MYSQL,
+    };
+    let grantee = format!("'{name}'@'%'");
+    let of_grantee = GRANTS.map(|(_, statement)| bound(statement, &[&grantee]));
+    let of_name = [ROUTINES.1, roles(flavour).1, SESSIONS].map(|statement| bound(statement, &[name]));
+    let of_schema =
+        [bound(DATABASE, &[schema]), bound(ROWS_OF_NAMES, &[schema, name]), bound(MIGRATION, &[schema])];
+    [bound(user, &[name])].into_iter().chain(of_grantee).chain(of_name).chain(of_schema).collect()
 }
 
 /// The rows of the table of the marks; nothing if there is no such table.
@@ -128,7 +152,12 @@ pub(crate) async fn rows(
     statement: &str,
     values: impl Into<mysql_async::Params> + Send,
 ) -> Result<Option<Vec<Row>>, mysql_async::Error> {
-    let rows = session.rows(statement, values).await;
+    marks(session.rows(statement, values).await)
+}
+
+fn marks(
+    rows: Result<Vec<(String, String, String)>, mysql_async::Error>,
+) -> Result<Option<Vec<Row>>, mysql_async::Error> {
     let row = |(schema, user, owner): (String, String, String)| Row { schema, user, owner };
     match rows {
         Ok(rows) => Ok(Some(rows.into_iter().map(row).collect())),
@@ -137,18 +166,19 @@ pub(crate) async fn rows(
     }
 }
 
-async fn found_user(
-    session: &Session,
+fn found_user(
+    answers: &mut Answers,
+    flavour: Flavour,
     transport: Transport,
     account: &Account,
 ) -> Result<Option<FoundUser>, mysql_async::Error> {
-    let name = account.user.as_str();
-    let flavour = session.flavour;
-    let (user, roles) = match flavour {
-        Flavour::MariaDb => (USER_OF_MARIADB, ROLES_OF_MARIADB),
-        Flavour::MySql => (USER_OF_MYSQL, ROLES_OF_MYSQL),
-    };
-    let found: Vec<(String, Vec<u8>, String, bool)> = session.rows(user, (name,)).await?;
+    let found: Vec<(String, Vec<u8>, String, bool)> = answers.take()?;
+    let mut grants = BTreeSet::new();
+    for place in GRANTS.into_iter().chain([ROUTINES, roles(flavour)]).map(|(place, _)| place) {
+        let found: Vec<(String, String, bool)> = answers.take()?;
+        grants.extend(found.into_iter().flat_map(|found| grant(place, found)));
+    }
+    let sessions: Vec<u64> = answers.take()?;
     let Some((plugin, text, ssl, is_locked)) = found.into_iter().next() else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     let is_ours = match &account.credential {
@@ -156,8 +186,6 @@ async fn found_user(
         Credential::Certificate => false,
     };
     let is_bound = ssl == if transport == Transport::Tls { "1" } else { "0" };
-    let grants = grants(session, name, roles).await?;
-    let sessions: Vec<u64> = session.rows(SESSIONS, (name,)).await?;
     Ok(Some(FoundUser {
         login: if is_ours && is_bound { Login::AsWanted } else { Login::Other },
         door: if is_locked { Door::Locked } else { Door::Open },
@@ -166,20 +194,11 @@ async fn found_user(
     }))
 }
 
-async fn grants(
-    session: &Session,
-    name: &str,
-    roles: (Place, &str),
-) -> Result<BTreeSet<Grant>, mysql_async::Error> {
-    let grantee = format!("'{name}'@'%'");
-    let by_grantee = GRANTS.into_iter().map(|(place, statement)| (place, statement, grantee.as_str()));
-    let by_name = [ROUTINES, roles].into_iter().map(|(place, statement)| (place, statement, name));
-    let mut grants = BTreeSet::new();
-    for (place, statement, value) in by_grantee.chain(by_name) {
-        let found: Vec<(String, String, bool)> = session.rows(statement, (value,)).await?;
-        grants.extend(found.into_iter().flat_map(|found| grant(place, found)));
+fn roles(flavour: Flavour) -> (Place, &'static str) {
+    match flavour {
+        Flavour::MariaDb => ROLES_OF_MARIADB,
+        Flavour::MySql => ROLES_OF_MYSQL,
     }
-    Ok(grants)
 }
 
 /// What a row tells: the privilege, and that it may be passed on, if it may.

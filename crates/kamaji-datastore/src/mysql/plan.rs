@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::account::{Account, Standing};
 use crate::error::Foreign;
-use crate::mysql::mark::Mark;
+use crate::mysql::mark::{Mark, Migration};
 use crate::mysql::quote::escape;
 
 /// What a tenant's user may do in its own database. Source: what kine's statements need.
@@ -20,6 +20,7 @@ pub(crate) struct Observed {
     pub(crate) user_mark: Mark,
     pub(crate) user: Option<FoundUser>,
     pub(crate) database: Database,
+    pub(crate) migration: Migration,
 }
 
 /// A user that may come from everywhere.
@@ -107,6 +108,8 @@ pub(crate) enum Step {
     DropUser,
     /// Take the row away.
     Release,
+    /// Take the row away together with the mark of a migration.
+    ReleaseMoved,
 }
 
 /// What must be done, in order, until the account exists and can reach its own data and nothing else.
@@ -146,7 +149,8 @@ pub(crate) fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
     }
     steps.extend((observed.database == Database::Present).then_some(Step::DropDatabase));
     steps.extend(observed.user.as_ref().map(|_| Step::DropUser));
-    steps.extend((observed.schema_mark != Mark::Absent).then_some(Step::Release));
+    let release = if observed.migration == Migration::None { Step::Release } else { Step::ReleaseMoved };
+    steps.extend((observed.schema_mark != Mark::Absent).then_some(release));
     steps
 }
 

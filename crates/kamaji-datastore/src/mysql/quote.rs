@@ -2,6 +2,9 @@
 //!
 //! Source: MariaDB's "Identifier Names" and MySQL's "Schema Object Names"; for patterns, "GRANT Statement".
 
+use std::fmt::Write as _;
+use std::iter;
+
 use crate::account::Account;
 use crate::error::{Error, NameProblem};
 
@@ -33,6 +36,22 @@ pub(crate) fn pattern(name: &str) -> Result<String, Error> {
 /// The same, as the server tells it: unquoted.
 pub(crate) fn escape(name: &str) -> String {
     name.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%")
+}
+
+/// A text as a literal, whatever it holds and the server's `sql_mode` is: its bytes, in hexadecimal.
+pub(crate) fn literal(text: &str) -> String {
+    let mut literal = "_utf8mb4 X'".to_owned();
+    for byte in text.bytes() {
+        // Nothing is refused by memory.
+        let _ = write!(literal, "{byte:02X}");
+    }
+    literal + "'"
+}
+
+/// A statement with these texts in the places of its question marks, in order.
+pub(crate) fn bound(statement: &str, texts: &[&str]) -> String {
+    let literals = texts.iter().map(|text| literal(text)).chain(iter::repeat(String::new()));
+    statement.split('?').zip(literals).flat_map(|(piece, literal)| [piece.to_owned(), literal]).collect()
 }
 
 /// The database's name is one here. What a user's may be depends on the server.
@@ -90,6 +109,16 @@ mod tests {
             assert_eq!(pattern(name).expect(name), quoted);
         }
         assert_eq!(escape("a_b"), "a\\_b");
+    }
+
+    #[test]
+    fn a_text_stays_one_literal() {
+        assert_eq!(literal("a'b\\"), "_utf8mb4 X'6127625C'");
+        assert_eq!(
+            bound("SELECT ? FROM t WHERE a = ?", &["?", "';"]),
+            "SELECT _utf8mb4 X'3F' FROM t WHERE a = _utf8mb4 X'273B'"
+        );
+        assert_eq!(bound("SELECT 1", &[]), "SELECT 1");
     }
 
     #[test]

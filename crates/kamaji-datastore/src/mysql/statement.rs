@@ -24,6 +24,10 @@ CREATE TABLE IF NOT EXISTS `_kamaji`.`owners` (\
 const CLAIM: &str = "INSERT INTO `_kamaji`.`owners` (`schema_name`, `user_name`, `owner`) VALUES (?, ?, ?)";
 const RELEASE: &str =
     "DELETE FROM `_kamaji`.`owners` WHERE `schema_name` = ? AND `user_name` = ? AND `owner` = ?";
+const RELEASE_MOVED: &str = "\
+DELETE `_kamaji`.`owners`, `_kamaji`.`migrations` FROM `_kamaji`.`owners` LEFT JOIN `_kamaji`.`migrations` \
+ON `_kamaji`.`migrations`.`schema_name` = `_kamaji`.`owners`.`schema_name` WHERE `_kamaji`.`owners`.`schema_name` = ? \
+AND `_kamaji`.`owners`.`user_name` = ? AND `_kamaji`.`owners`.`owner` = ?";
 /// How often it is looked whether sessions that were ended are gone: it takes them some milliseconds.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -69,7 +73,7 @@ async fn execute(
             session.run(&format!("CREATE DATABASE IF NOT EXISTS `{SCHEMA}`"), ()).await?;
             session.run(text, ()).await.map(drop)
         }
-        Step::Claim | Step::Release => {
+        Step::Claim | Step::Release | Step::ReleaseMoved => {
             session.run(text, (schema.as_str(), user.as_str(), owner.as_str())).await.map(drop)
         }
         _ => session.run(text, ()).await.map(drop),
@@ -102,6 +106,7 @@ fn sql(account: &Account, step: &Step, flavour: Flavour, transport: Transport) -
         Step::AddLedger => LEDGER.to_owned(),
         Step::Claim => CLAIM.to_owned(),
         Step::Release => RELEASE.to_owned(),
+        Step::ReleaseMoved => RELEASE_MOVED.to_owned(),
         Step::AddUser => format!("CREATE USER {user} {}", login(account, flavour, transport)?),
         Step::SetPassword => format!("ALTER USER {user} {}", login(account, flavour, transport)?),
         Step::Unlock => format!("ALTER USER {user} ACCOUNT UNLOCK"),
@@ -155,7 +160,7 @@ fn change(step: &Step) -> Change {
         Step::EndSessions => Change::SessionsEnded,
         Step::DropDatabase => Change::DatabaseDeleted,
         Step::DropUser => Change::UserDeleted,
-        Step::Release => Change::Released,
+        Step::Release | Step::ReleaseMoved => Change::Released,
     }
 }
 
@@ -177,6 +182,6 @@ fn doing(account: &Account, step: &Step) -> String {
         Step::EndSessions => format!("end the sessions of user {user}"),
         Step::DropDatabase => format!("drop database {schema}"),
         Step::DropUser => format!("drop user {user}"),
-        Step::Release => format!("remove the mark of database {schema} and user {user}"),
+        Step::Release | Step::ReleaseMoved => format!("remove the mark of database {schema} and user {user}"),
     }
 }

@@ -30,6 +30,7 @@ fn complete() -> Observed {
             sessions: Sessions::None,
         }),
         database: Database::Present,
+        migration: Migration::None,
     }
 }
 
@@ -102,6 +103,7 @@ fn all_states() -> Vec<Observed> {
                 user_mark: mark,
                 user: user.clone(),
                 database,
+                migration: Migration::None,
             });
         }
     }
