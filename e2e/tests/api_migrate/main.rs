@@ -35,6 +35,10 @@ const PAIRS_WITH_MYSQL: [(Kind, Kind); 5] = [
     (Kind::Postgres, Kind::MySql),
 ];
 
+/// Every kind as the source, and as the target.
+const EACH: [(Kind, Kind); 3] =
+    [(Kind::Etcd, Kind::Postgres), (Kind::Postgres, Kind::Etcd), (Kind::MySql, Kind::MySql)];
+
 /// The account of a tenant in a datastore of this kind.
 fn account(kind: Kind, tenant: &str) -> Account {
     let password = || Password::parse(format!("{tenant}-password")).expect("printable");

@@ -10,7 +10,7 @@ use kamaji_datastore::{
 };
 use kamaji_e2e::etcd::proxy::{Mode, Proxy};
 
-use super::{Kind, Lab, PAIRS, advance, finish, server::Amount, server::Server, unwatched};
+use super::{EACH, Kind, Lab, advance, finish, server::Server, unwatched};
 
 /// Why a migration of this tenant is refused.
 async fn refusal(migration: &Migration) -> &'static str {
@@ -19,14 +19,14 @@ async fn refusal(migration: &Migration) -> &'static str {
 
 #[tokio::test]
 async fn a_target_that_is_anothers_or_in_use_is_left_alone() -> Result<()> {
-    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
+    for pair in EACH {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let target = lab.target("blue");
         let stranger = Account { owner: Owner::parse("another")?, ..target.clone() };
         let store = lab.to.store()?;
         store.ensure(&stranger).await?;
-        lab.to.fill(&stranger, Amount::Few).await?;
+        lab.to.fill(&stranger, lab.amount).await?;
         let before = lab.to.contents(&target).await?;
         assert_eq!(refusal(&lab.migration("blue", "first")?).await, "ForeignObject", "{pair:?}");
         assert_eq!(lab.to.contents(&target).await?, before);
@@ -34,7 +34,7 @@ async fn a_target_that_is_anothers_or_in_use_is_left_alone() -> Result<()> {
         store.remove(&stranger).await?;
 
         store.ensure(&target).await?;
-        lab.to.fill(&target, Amount::Few).await?;
+        lab.to.fill(&target, lab.amount).await?;
         assert_eq!(refusal(&lab.migration("blue", "first")?).await, "TargetInUse", "{pair:?}");
         assert_eq!(lab.to.contents(&target).await?, before);
         assert!(lab.to.takes_writes(&target).await? && lab.from.takes_writes(&lab.source("blue")).await?);
@@ -50,7 +50,7 @@ async fn a_target_that_is_anothers_or_in_use_is_left_alone() -> Result<()> {
 
 #[tokio::test]
 async fn one_migration_at_a_time_and_no_way_back_after_the_switch() -> Result<()> {
-    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
+    for pair in EACH {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         let (first, second) = (lab.migration("blue", "first")?, lab.migration("blue", "second")?);
@@ -217,7 +217,7 @@ async fn an_etcd_that_is_too_far_behind_is_refused_before_the_fence() -> Result<
 
 #[tokio::test]
 async fn a_tenant_comes_back_although_the_target_is_gone() -> Result<()> {
-    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
+    for pair in EACH {
         let lab = Lab::start(pair).await?;
         for steps in [3, 6] {
             let tenant = format!("steps{steps}");
@@ -248,17 +248,17 @@ async fn a_tenant_comes_back_although_the_target_is_gone() -> Result<()> {
 
 #[tokio::test]
 async fn neighbours_in_both_datastores_notice_nothing() -> Result<()> {
-    for pair in PAIRS.into_iter().chain([(Kind::MySql, Kind::MySql)]) {
+    for pair in EACH {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         lab.settle("green").await?;
         let neighbour = lab.target("red");
         lab.to.store()?.ensure(&neighbour).await?;
-        lab.to.fill(&neighbour, Amount::Few).await?;
+        lab.to.fill(&neighbour, lab.amount).await?;
         finish(&lab.migration("blue", "first")?).await?;
         lab.migration("blue", "first")?.drop_source().await?;
         lab.assert_stayed("green").await?;
-        super::server::assert_filled(&lab.to.contents(&neighbour).await?, Amount::Few);
+        super::server::assert_filled(&lab.to.contents(&neighbour).await?, lab.amount);
         assert!(lab.to.takes_writes(&neighbour).await?);
     }
     Ok(())
