@@ -1,6 +1,7 @@
 //! Whole tenants on the local cluster, with the operator that its chart has installed.
 
 mod container;
+mod load;
 mod store;
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use xtask::{cache::Cache, cluster, install, programs::Release};
 
 pub use container::{Process, processes};
+pub use load::{Load, Served};
 pub use store::Store;
 
 /// How long anything may take on a machine that is busy with other things.

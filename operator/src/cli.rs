@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use kamaji_api::tenant::KubeVersion;
 use kamaji_resources::kine;
 
 use crate::join_command::TimeToLive;
@@ -54,6 +55,19 @@ pub enum TakeoverCommand {
 pub enum UserCommand {
     /// Print the command that makes a machine a node of a tenant, with a token that is made for it.
     JoinCommand(JoinCommandArgs),
+    /// Change the version of a tenant.
+    Upgrade {
+        /// What to do.
+        #[command(subcommand)]
+        command: UpgradeCommand,
+    },
+}
+
+/// What to do about the version of a tenant.
+#[derive(Debug, Subcommand)]
+pub enum UpgradeCommand {
+    /// Tell what stands in the way of an upgrade; nothing is written. Exit code 3: something does.
+    Plan(UpgradePlanArgs),
 }
 
 /// What users do with their tenants.
@@ -259,6 +273,25 @@ pub struct JoinCommandArgs {
     /// How long the token lasts, from 1m to 24h.
     #[arg(long, default_value = "1h", value_parser = time_to_live)]
     pub ttl: TimeToLive,
+    /// Kubeconfig file of the management cluster; the one that kubectl would use unless given.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one unless given.
+    #[arg(long)]
+    pub context: Option<String>,
+}
+
+/// Flags of `kamaji upgrade plan`.
+#[derive(Clone, Debug, Args)]
+pub struct UpgradePlanArgs {
+    /// Name of the `TenantControlPlane`.
+    pub name: String,
+    /// Namespace of the `TenantControlPlane`; that of the kubeconfig's context unless given.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Kubernetes version to go to, for example v1.35.4; what the spec asks for unless given.
+    #[arg(long, value_parser = KubeVersion::parse)]
+    pub to: Option<KubeVersion>,
     /// Kubeconfig file of the management cluster; the one that kubectl would use unless given.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,

@@ -21,6 +21,7 @@ use crate::migration;
 use crate::references::{Changed, References};
 use crate::stores::{OpenStore, Stores};
 use crate::tenants::Tenants;
+use crate::upgrade::Examinations;
 
 /// Name under which we own fields.
 pub const FIELD_MANAGER: &str = "kamaji";
@@ -81,6 +82,7 @@ pub(crate) struct Context {
     /// The DataStore of this name is examined at once: a Secret that it names has changed.
     pub(crate) outdate_data_store: Changed,
     pub(crate) tenants: Tenants,
+    pub(crate) examinations: Examinations,
     pub(crate) settings: Settings,
     pub(crate) backoff: Backoff,
     pub(crate) metrics: Arc<Metrics>,
@@ -141,6 +143,7 @@ impl Context {
         let newest = self.caches.tenants.get(&ObjectRef::from_obj(tcp));
         if newest.as_ref().is_none_or(|newest| newest.metadata.uid != tcp.metadata.uid) {
             self.tenants.forget(&TenantId::of(tcp));
+            self.examinations.forget(&TenantId::of(tcp));
         }
         self.nudge_data_stores_of(tcp, newest.as_deref());
     }

@@ -36,6 +36,7 @@ use crate::migration::{self, Site, Stance};
 use crate::place::{Inheritance, Reach};
 use crate::stores::{Admission, Examined, OpenStore};
 use crate::tenants::Place;
+use crate::upgrade::{self, Held};
 use crate::world::World;
 
 /// How a pass ended, unless it failed.
@@ -105,14 +106,25 @@ impl<'a> Pass<'a> {
             self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
         }
         let site = Site { open: &open, claim: &claim };
+        let held = self.hold_back(facts);
+        facts.held = held.as_ref().map(|held| held.running.clone());
+        let tenant = held.as_ref().map_or_else(
+            || self.tenant.clone(),
+            |held| self.tenant.at(held.running.version.clone(), held.running.emulated.clone()),
+        );
         match Box::pin(self.timed("migration", self.migrate(site, facts))).await? {
             Stance::Written => Ok(Outcome::Written),
             Stance::Works { again } => {
-                let outcome = Box::pin(self.converge((&examined, site), facts)).await?;
+                let pass = Pass { tenant: &tenant, ..Pass::new(self.cx, self.tcp, &tenant) };
+                let outcome = Box::pin(pass.converge((&examined, site), facts)).await?;
+                let again = again.or_else(|| held.as_ref().map(|_| upgrade::AGAIN));
+                if let Some(Held { finding, .. }) = held {
+                    facts.find(Concern::ControlPlane, finding);
+                }
                 Ok(again.map_or(outcome, |again| self.sooner(outcome, again)))
             }
             Stance::Stands => {
-                let still = Tenant { replicas: 0, ..self.tenant.clone() };
+                let still = Tenant { replicas: 0, ..tenant };
                 let pass = Pass { care: Care::LeftAlone, ..Pass::new(self.cx, self.tcp, &still) };
                 let outcome = Box::pin(pass.converge((&examined, site), facts)).await?;
                 facts.find(

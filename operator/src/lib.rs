@@ -33,17 +33,19 @@ mod session;
 mod stores;
 mod takeover;
 mod tenants;
+mod upgrade;
 mod world;
 
 pub use cli::{
     Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs, MigrateArgs, TakeoverCheckArgs,
-    TakeoverCommand, UserCommand,
+    TakeoverCommand, UpgradeCommand, UpgradePlanArgs, UserCommand,
 };
 pub use context::{FIELD_MANAGER, Settings};
 pub use join_command::{JoinCommand, JoinError, JoinRequest, NotJoinable, TimeToLive, join_command};
 pub use manager::{Options, manage};
 pub use migration::Settings as MigrationSettings;
 pub use takeover::{TakeoverQuestion, TakeoverReport, takeover_check};
+pub use upgrade::plan::{UpgradePlan, UpgradeQuestion, upgrade_plan};
 
 /// Does what the command line says, and returns with which code the program ends.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -55,6 +57,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => Box::pin(migrate::run(args)).await,
         Command::Takeover { command: TakeoverCommand::Check(args) } => {
             return Box::pin(takeover::run(args)).await;
+        }
+        Command::User(UserCommand::Upgrade { command: UpgradeCommand::Plan(args) }) => {
+            return Box::pin(upgrade::plan::run(args)).await;
         }
         Command::User(UserCommand::JoinCommand(args)) => Box::pin(join_command::run(args)).await,
     };

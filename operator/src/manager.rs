@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::references::{Changed, References};
 use crate::stores::Stores;
 use crate::tenants::Tenants;
+use crate::upgrade::Examinations;
 use crate::{clock, http, logging, migration};
 
 /// The management cluster is trusted; pages of its lists may be large.
@@ -268,6 +269,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
         stores,
         references: References::default(),
         tenants: Tenants::default(),
+        examinations: Examinations::default(),
         settings,
         backoff: Backoff::default(),
         metrics,

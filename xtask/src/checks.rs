@@ -6,9 +6,7 @@ use anyhow::Result;
 
 use crate::{
     cache::Cache,
-    cluster, command,
-    install::{self, Source},
-    kubectl, packages,
+    cluster, command, install, kubectl, packages,
     programs::{self, Program, Release},
     progress::Progress,
     workspace,
@@ -66,7 +64,7 @@ fn all(cache: &Cache, progress: &Progress, extent: Extent) -> Result<()> {
     programs::ensure(cache, progress, &programs())?;
     INTEGRATION.run(progress)?;
     with_cluster(cache, progress, || {
-        install::operator(cache, progress, &cluster::kubeconfig(cache), Source::Checkout)?;
+        install::in_local_cluster(cache, progress, &Release::ALL)?;
         END_TO_END.run(progress)
     })
 }
@@ -74,7 +72,7 @@ fn all(cache: &Cache, progress: &Progress, extent: Extent) -> Result<()> {
 /// Does this on the local cluster, which ends afterwards, also on failure, unless it ran before.
 fn with_cluster(cache: &Cache, progress: &Progress, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let ran_before = cluster::is_up(cache)?;
-    let result = cluster::up(cache, progress, &Release::ALL).and_then(|()| work());
+    let result = work();
     if ran_before {
         progress.line("the local cluster ran before, so it goes on; `cargo xtask cluster down` ends it");
         return result;

@@ -1,13 +1,13 @@
 //! The operator, put into a cluster with its charts.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::{
     cache::Cache,
     cluster, command, images, operator_image, packages,
-    programs::{self, Program},
+    programs::{self, Program, Release},
     progress::Progress,
     workspace,
 };
@@ -15,44 +15,42 @@ use crate::{
 /// The namespace that the operator lives in.
 pub const NAMESPACE: &str = "kamaji-system";
 
-/// Where the operator's image comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// This checkout, built and loaded into the local cluster.
-    Checkout,
-    /// The registry that the chart names.
-    Registry,
-}
-
-/// Installs or upgrades the operator in the cluster of this kubeconfig, and returns when it is available.
-pub fn operator(cache: &Cache, progress: &Progress, kubeconfig: &Path, source: Source) -> Result<()> {
-    programs::ensure(cache, progress, &[Program::Helm])?;
-    let image = match source {
-        Source::Checkout => Some(load_operator(cache, progress)?),
-        Source::Registry => None,
-    };
-    let helm = Helm { cache, kubeconfig };
-    progress.step("installing the chart kamaji-crds", || helm.upgrade("kamaji-crds", &[]))?;
-    progress.step("installing the chart kamaji", || helm.upgrade("kamaji", &settings(image.as_ref())))
-}
-
-/// Builds the operator and makes it the image that the local cluster runs.
-fn load_operator(cache: &Cache, progress: &Progress) -> Result<images::Archive> {
+/// Starts the local cluster with the images of these releases, unless it runs, and installs or upgrades the operator of this
+/// checkout in it; returns when that is available.
+///
+/// The operator is built while upstream's programs are built: linkers and the last crates of a build leave processors idle.
+pub fn in_local_cluster(cache: &Cache, progress: &Progress, releases: &[Release]) -> Result<()> {
     packages::ensure(progress, packages::Need::Compiling)?;
-    let binary = progress.step("building the operator", || operator_image::build(cache))?;
-    progress.step("loading the operator's image", || {
+    let binary = thread::scope(|scope| {
+        let building = scope.spawn(|| operator_image::build(cache));
+        let started = cluster::up(cache, progress, releases)
+            .and_then(|()| programs::ensure(cache, progress, &[Program::Helm]));
+        let built = progress.step("building the operator", || {
+            building.join().map_err(|_| anyhow!("the thread that builds the operator ended early"))?
+        });
+        started.and(built)
+    })?;
+    let archive = progress.step("loading the operator's image", || {
         let archive = images::ensure_archive(cache, &images::operator(&binary))?;
         cluster::ensure_image(cache, &archive)?;
         Ok(archive)
-    })
+    })?;
+    // The tag stays the same from build to build, so the digest tells Kubernetes that the Pods must be replaced.
+    let digest = format!("--set-string=podAnnotations.image-digest={}", archive.digest);
+    charts(cache, progress, &cluster::kubeconfig(cache), &[digest])
 }
 
-/// The tag stays the same from build to build, so the digest tells Kubernetes that the Pods must be replaced.
-fn settings(image: Option<&images::Archive>) -> Vec<String> {
-    image
-        .map(|archive| format!("--set-string=podAnnotations.image-digest={}", archive.digest))
-        .into_iter()
-        .collect()
+/// Installs or upgrades the operator in the cluster of this kubeconfig with the image that the chart names, and returns when it
+/// is available.
+pub fn in_cluster(cache: &Cache, progress: &Progress, kubeconfig: &Path) -> Result<()> {
+    programs::ensure(cache, progress, &[Program::Helm])?;
+    charts(cache, progress, kubeconfig, &[])
+}
+
+fn charts(cache: &Cache, progress: &Progress, kubeconfig: &Path, settings: &[String]) -> Result<()> {
+    let helm = Helm { cache, kubeconfig };
+    progress.step("installing the chart kamaji-crds", || helm.upgrade("kamaji-crds", &[]))?;
+    progress.step("installing the chart kamaji", || helm.upgrade("kamaji", settings))
 }
 
 struct Helm<'a> {
@@ -73,22 +71,5 @@ impl Helm<'_> {
                 .args(settings),
         )
         .map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_build_is_another_set_of_settings() {
-        let archive =
-            |digest: &str| images::Archive { name: "n".into(), digest: digest.into(), path: "p".into() };
-        assert_eq!(
-            settings(Some(&archive("sha256:1"))),
-            ["--set-string=podAnnotations.image-digest=sha256:1"]
-        );
-        assert_ne!(settings(Some(&archive("sha256:1"))), settings(Some(&archive("sha256:2"))));
-        assert!(settings(None).is_empty());
     }
 }

@@ -14,8 +14,7 @@ use serde_json::json;
 use self::watch::Watch;
 use crate::{
     cache::{Cache, write_atomically},
-    cluster,
-    install::{self, Source},
+    cluster, install,
     kubectl::{self, Kubectl},
     programs::{self, Release},
     progress::Progress,
@@ -49,6 +48,15 @@ pub fn run(cache: &Cache, kubeconfig: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Where the operator came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// This checkout, built and loaded into the local cluster.
+    Checkout,
+    /// The registry that the chart names.
+    Registry,
+}
+
 /// What the person at the terminal has now.
 struct Done {
     management: PathBuf,
@@ -57,9 +65,8 @@ struct Done {
 }
 
 fn all_steps(cache: &Cache, progress: &Progress, kubeconfig: Option<&Path>) -> Result<Done> {
-    let (management, source) = management_cluster(cache, progress, kubeconfig)?;
+    let (management, source) = install_operator(cache, progress, kubeconfig)?;
     let kubectl = Kubectl::new(cache, &management);
-    install::operator(cache, progress, &management, source)?;
     progress.step("creating the tenant", || create_tenant(&kubectl))?;
     progress.step("waiting for the tenant to be Ready", || wait_for_tenant(progress, &kubectl))?;
     let tenant = cache.tenant_kubeconfig(NAMESPACE, TENANT);
@@ -68,13 +75,14 @@ fn all_steps(cache: &Cache, progress: &Progress, kubeconfig: Option<&Path>) -> R
     Ok(Done { management, tenant, cluster: source })
 }
 
-fn management_cluster(cache: &Cache, progress: &Progress, given: Option<&Path>) -> Result<(PathBuf, Source)> {
+fn install_operator(cache: &Cache, progress: &Progress, given: Option<&Path>) -> Result<(PathBuf, Source)> {
     let Some(file) = given else {
-        cluster::up(cache, progress, &[RELEASE])?;
+        install::in_local_cluster(cache, progress, &[RELEASE])?;
         return Ok((cluster::kubeconfig(cache), Source::Checkout));
     };
     ensure!(file.is_file(), "there is no kubeconfig {}", file.display());
     programs::ensure(cache, progress, &[kubectl::PROGRAM])?;
+    install::in_cluster(cache, progress, file)?;
     Ok((file.to_owned(), Source::Registry))
 }
 

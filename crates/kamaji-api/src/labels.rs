@@ -55,6 +55,9 @@ pub const STORAGE_CONFIG: &str = "storage.kamaji.clastix.io/config";
 /// On the Pods: checksum of the certificates for the datastore.
 pub const STORAGE_CERTIFICATE: &str = "storage.kamaji.clastix.io/certificate";
 
+/// On a TenantControlPlane: it is upgraded to this version whatever the examination before found.
+pub const SKIP_PREFLIGHT: &str = "kamaji.clastix.io/skip-preflight";
+
 /// On a TenantControlPlane: its data must be removed before it goes.
 pub const DATASTORE_FINALIZER: &str = "finalizer.kamaji.clastix.io";
 /// On a TenantControlPlane, set by the Go operator only: its session with the tenant must end before it goes.

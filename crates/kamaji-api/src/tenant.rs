@@ -75,6 +75,8 @@ pub struct Tenant {
     pub generation: i64,
     /// Kubernetes version that is wanted.
     pub version: KubeVersion,
+    /// Version of an earlier minor whose behaviour is kept.
+    pub emulated: Option<KubeVersion>,
     /// Number of Pods that are wanted; 0 means asleep.
     pub replicas: i32,
     /// Addresses, ports and ranges.
@@ -107,6 +109,9 @@ pub struct Tenant {
     pub deployment: DeploymentSpec,
 }
 
+/// The first minor version whose programs all know the flag `--emulated-version`.
+const OLDEST_EMULATOR: u64 = 33;
+
 impl Tenant {
     /// Reads a [`TenantControlPlane`], collecting every complaint rather than the first.
     pub fn resolve(tcp: &TenantControlPlane, settings: &Settings) -> Result<Self, Complaints> {
@@ -118,6 +123,14 @@ impl Tenant {
         check_tunnel_port(tcp, &mut complaints);
         let version =
             complaints.take("spec.kubernetes.version", KubeVersion::parse(&spec.kubernetes.version));
+        let emulated = spec.kubernetes.emulated_version.as_deref().map(KubeVersion::parse).transpose();
+        let emulated = complaints.take("spec.kubernetes.emulatedVersion", emulated).flatten();
+        if emulated.is_some() && version.as_ref().is_some_and(|version| version.minor() < OLDEST_EMULATOR) {
+            complaints.add(
+                "spec.kubernetes.emulatedVersion",
+                format!("programs before v1.{OLDEST_EMULATOR} cannot keep the behaviour of another version: remove it"),
+            );
+        }
         let network = Network::resolve(&spec.network_profile, &mut complaints);
         let replicas = complaints
             .take("spec.controlPlane.deployment.replicas", replicas(&spec.control_plane.deployment));
@@ -137,6 +150,7 @@ impl Tenant {
             service_metadata: spec.control_plane.service.additional_metadata.clone(),
             service_ports: spec.control_plane.service.additional_ports.clone(),
             images: Images::resolve(&spec.control_plane.deployment.registry_settings, &version),
+            emulated: emulated.filter(|emulated| emulated.minor() < version.minor()),
             version,
             data_store,
             overrides,
@@ -148,6 +162,18 @@ impl Tenant {
             addons: spec.addons.clone(),
             deployment: spec.control_plane.deployment.clone(),
         })
+    }
+
+    /// The version that clients and nodes meet: the one whose behaviour is kept, else the one that runs.
+    pub fn offered(&self) -> &KubeVersion {
+        self.emulated.as_ref().unwrap_or(&self.version)
+    }
+
+    /// The same tenant with programs of another version that keeps the behaviour of `emulated`, if of any.
+    #[must_use]
+    pub fn at(&self, version: KubeVersion, emulated: Option<KubeVersion>) -> Self {
+        let images = Images::resolve(&self.deployment.registry_settings, &version);
+        Self { version, emulated, images, ..self.clone() }
     }
 
     /// True when the tenant is to run no Pods.
@@ -261,6 +287,15 @@ mod tests {
         for field in ["spec.kubernetes.version", "spec.networkProfile.port", "spec.dataStore"] {
             assert!(text.contains(field), "{field} is missing in: {text}");
         }
+    }
+
+    #[test]
+    fn only_programs_that_can_keep_the_behaviour_of_another_version_are_asked_to() {
+        let text = complaints_of(|tcp| {
+            tcp.spec.kubernetes.version = "v1.32.1".into();
+            tcp.spec.kubernetes.emulated_version = Some("v1.31.4".into());
+        });
+        assert!(text.contains("spec.kubernetes.emulatedVersion: programs before v1.33"), "{text}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Concern {
     Addons,
     /// The data is in the DataStore that the spec names. Told from the first migration on; a tenant is ready without it.
     Migration,
+    /// The version that the spec names runs. Told from the first change of the version on; a tenant is ready without it.
+    Upgrade,
 }
 
 impl Concern {
@@ -50,6 +52,7 @@ impl Concern {
             Self::TenantReachable => "TenantReachable",
             Self::Addons => "Addons",
             Self::Migration => "Migration",
+            Self::Upgrade => "Upgrade",
         }
     }
 }

@@ -179,13 +179,29 @@ fn pod_spec(inputs: &Inputs<'_>, part: Part) -> PodSpec {
     }
 }
 
+/// Where Pods are spread over unless the user says something else.
+const DOMAINS: [&str; 2] = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+
 /// A constraint without a selector means the Pods of this control plane.
+///
+/// The default does not ask how many Pods there are, or their number could not change without replacing all of them.
 fn spread(tenant: &Tenant) -> Vec<TopologySpreadConstraint> {
+    let wish = &tenant.deployment.topology_spread_constraints;
+    if wish.is_empty() && tenant.deployment.affinity.is_none() {
+        let over = |domain: &str| TopologySpreadConstraint {
+            label_selector: Some(selector(tenant)),
+            max_skew: 1,
+            topology_key: domain.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            ..TopologySpreadConstraint::default()
+        };
+        return DOMAINS.map(over).into();
+    }
     let completed = |constraint: &TopologySpreadConstraint| TopologySpreadConstraint {
         label_selector: Some(constraint.label_selector.clone().unwrap_or_else(|| selector(tenant))),
         ..constraint.clone()
     };
-    tenant.deployment.topology_spread_constraints.iter().map(completed).collect()
+    wish.iter().map(completed).collect()
 }
 
 /// Rolling updates without parameters start every new Pod before an old one stops.

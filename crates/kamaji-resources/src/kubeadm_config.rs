@@ -46,7 +46,7 @@ pub fn cluster_configuration(tenant: &Tenant, endpoint: &Endpoint, storage: &Sto
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
         "clusterName": tenant.id.name,
-        "kubernetesVersion": tenant.version.to_string(),
+        "kubernetesVersion": tenant.offered().to_string(),
         "controlPlaneEndpoint": std::net::SocketAddr::new(endpoint.advertised, endpoint.port).to_string(),
         "networking": {
             "dnsDomain": network.cluster_domain,

@@ -1,5 +1,6 @@
 //! Kubeconfig files: client credentials of one user for one server (`k8s.io/client-go/tools/clientcmd/api/v1`).
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,9 +42,11 @@ impl Kubeconfig {
 
     /// The file, in YAML: `held` to the byte if it says the same, whoever wrote it.
     pub fn to_yaml_or(&self, held: Option<&[u8]>) -> Result<String, serde_saphyr::ser::Error> {
-        match held.and_then(|text| std::str::from_utf8(text).ok()).filter(|text| self.is_said_by(text)) {
+        let ours = self.to_yaml()?;
+        let held = held.and_then(|text| std::str::from_utf8(text).ok());
+        match held.filter(|text| *text != ours && self.is_said_by(text)) {
             Some(text) => Ok(text.to_owned()),
-            None => self.to_yaml(),
+            None => Ok(ours),
         }
     }
 
@@ -92,6 +95,29 @@ impl Kubeconfig {
 
     /// Reads a file of the shape that [`Kubeconfig::to_yaml`] writes; anything else is `None`.
     pub fn from_yaml(text: &[u8]) -> Option<Self> {
+        std::str::from_utf8(text).ok().and_then(Self::from_ours).or_else(|| Self::from_any(text))
+    }
+
+    /// Reads what [`Kubeconfig::to_yaml`] wrote to the byte, line by line: each pass over a tenant reads all of its kubeconfigs,
+    /// and a YAML parser takes most of the time of that.
+    fn from_ours(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let mut lines = text.lines().map(|line| line.trim_start_matches([' ', '-']));
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        let file = |name: &str| String::from_utf8(BASE64_STANDARD.decode(field(name)?).ok()?).ok();
+        let read = Self {
+            server: field("server")?.to_owned(),
+            cluster: field("cluster")?.to_owned(),
+            user: field("user")?.to_owned(),
+            authority: file("certificate-authority-data")?,
+            certificate: file("client-certificate-data")?,
+            key: file("client-key-data")?,
+        };
+        (read.to_yaml().ok()? == text).then_some(read)
+    }
+
+    fn from_any(text: &[u8]) -> Option<Self> {
         let file: File = serde_saphyr::from_slice(text).ok()?;
         let cluster = file.clusters.into_iter().next()?;
         let user = file.users.into_iter().next()?;
@@ -179,7 +205,30 @@ mod tests {
             key: "KEY\n".into(),
         };
         let yaml = written.to_yaml().unwrap();
-        assert_eq!(Kubeconfig::from_yaml(yaml.as_bytes()), Some(written));
+        assert_eq!(Kubeconfig::from_ours(&yaml), Some(written.clone()));
+        assert_eq!(Kubeconfig::from_any(yaml.as_bytes()), Some(written));
+    }
+
+    #[test]
+    fn names_that_yaml_writes_in_another_way_are_read_all_the_same() {
+        let file = |user: &str| Kubeconfig {
+            server: "https://blue.teams.svc:6443".into(),
+            cluster: "123".into(),
+            user: user.into(),
+            authority: "CA\n".into(),
+            certificate: "CERT\n".into(),
+            key: "KEY\n".into(),
+        };
+        for user in ["system:kube-scheduler", "true", "a: b", "- a", "quoted\"", ""] {
+            let yaml = file(user).to_yaml().unwrap();
+            assert_eq!(Kubeconfig::from_yaml(yaml.as_bytes()), Some(file(user)), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_says_more_is_not_taken_for_ours() {
+        let yaml = "apiVersion: v1\nkind: Config\n";
+        assert_eq!(Kubeconfig::from_ours(yaml), None);
     }
 
     #[test]

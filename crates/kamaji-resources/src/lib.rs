@@ -137,6 +137,7 @@ pub mod service;
 pub mod status;
 pub mod storage;
 pub mod takeover;
+pub mod upgrade;
 
 pub use anchors::Anchors;
 pub use credentials::{Clock, Credentials};

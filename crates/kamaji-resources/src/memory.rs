@@ -24,6 +24,8 @@ pub struct Claim {
 pub struct Memory {
     /// Kubernetes version that ran last.
     pub installed: Option<String>,
+    /// Version whose behaviour it kept.
+    pub emulated: Option<String>,
     /// Place in the datastore, as far as it has been claimed.
     pub claim: Option<Claim>,
     /// Places in other stores, where single kinds of objects are kept.
@@ -56,6 +58,7 @@ impl Memory {
             installed: version
                 .and_then(|version| version.version.clone())
                 .filter(|version| !version.is_empty()),
+            emulated: version.and_then(|version| version.emulated.clone()),
             claim,
             overrides: storage.overrides.iter().filter_map(OverrideClaim::of).collect(),
             attempt: storage.migration.as_ref().and_then(Attempt::of),

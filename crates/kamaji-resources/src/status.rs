@@ -23,6 +23,7 @@ use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
 use crate::phase::{PhaseFacts, phase};
 use crate::rollout::Rollout;
+use crate::upgrade::Running;
 
 /// What a pass saw and did.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Facts {
     pub checksums: BTreeMap<Child, String>,
     /// What was found about each concern that was reached.
     pub findings: BTreeMap<Concern, Finding>,
+    /// What is kept running in place of what the spec asks for, while an upgrade may not begin.
+    pub held: Option<Running>,
     /// True once everything of ours inside the tenant is as this spec has it.
     pub inside_is_kept: bool,
     /// What stopped the pass before it reached every concern.
@@ -155,7 +158,8 @@ fn resources(
 ) -> KubernetesStatus {
     let known_resources = known.kubernetes_resources.clone().unwrap_or_default();
     let rollout = facts.rollout();
-    let installed = Memory::of(Some(known)).installed;
+    let Memory { installed, emulated, .. } = Memory::of(Some(known));
+    let wanted = facts.held.clone().unwrap_or_else(|| Running::wanted(tenant));
     let arrived = facts.deployment.is_some() && (rollout.is_complete() || tenant.is_asleep());
     let word = phase(&PhaseFacts {
         replicas_wanted: tenant.replicas,
@@ -163,13 +167,15 @@ fn resources(
         migrating: facts.migrating,
         writes_limited: !tenant.writes.is_unlimited(),
         installed: installed.clone(),
-        wanted: tenant.version.to_string(),
+        wanted: wanted.version.to_string(),
     });
+    let (version, emulated) = if arrived {
+        (Some(wanted.version.to_string()), wanted.emulated.map(|version| version.to_string()))
+    } else {
+        (installed, emulated)
+    };
     KubernetesStatus {
-        version: Some(VersionStatus {
-            version: if arrived { Some(tenant.version.to_string()) } else { installed },
-            status: word,
-        }),
+        version: Some(VersionStatus { version, emulated, status: word }),
         deployment: facts
             .deployment
             .as_ref()

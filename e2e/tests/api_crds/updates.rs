@@ -25,6 +25,10 @@ fn version(version: &str) -> Value {
     json!({ "kubernetes": { "version": version } })
 }
 
+fn trial(version: &str, emulated: &str) -> Value {
+    json!({ "kubernetes": { "version": version, "emulatedVersion": emulated } })
+}
+
 fn service_type(name: &str) -> Value {
     json!({ "controlPlane": { "service": { "serviceType": name } } })
 }
@@ -51,12 +55,39 @@ async fn what_is_settled_stays() {
         (version("v1.33.9"), "going back to an older minor version is not supported"),
         (version("v1.36.0"), "minor versions cannot be skipped: go up by one at a time"),
         (version("v1.35"), "the version must look like v1.34.4"),
+        (trial("v1.35.4", "1.34"), "the version must look like v1.34.4"),
+        (
+            trial("v1.35.4", "v1.33.4"),
+            "emulatedVersion must be of the minor version before spec.kubernetes.version",
+        ),
+        (
+            trial("v1.34.4", "v1.35.4"),
+            "emulatedVersion must be of the minor version before spec.kubernetes.version",
+        ),
     ];
     for (spec, words) in cases {
         let message =
             change(&client, &manifest, &json!({ "spec": spec }), Trial::Dry).await.expect_err(words);
         assert!(message.contains(words), "expected {words:?}, got {message:?}");
     }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_tried_out_may_be_taken_back_and_one_that_is_complete_may_not() {
+    let api = api().await;
+    let client = api.client().await.unwrap();
+    let namespace = api.fresh_namespace().await.unwrap();
+    let manifest = tenant(&namespace, "tried", &settled());
+    create(&client, &manifest, Trial::Real).await.unwrap();
+    let back = json!({ "kubernetes": { "version": "v1.34.4", "emulatedVersion": null } });
+    for spec in [trial("v1.35.4", "v1.34.4"), back.clone(), trial("v1.35.4", "v1.34.4")] {
+        change(&client, &manifest, &json!({ "spec": spec }), Trial::Real).await.unwrap();
+    }
+    let complete = json!({ "kubernetes": { "emulatedVersion": null } });
+    change(&client, &manifest, &json!({ "spec": complete }), Trial::Real).await.unwrap();
+    let message =
+        change(&client, &manifest, &json!({ "spec": back }), Trial::Dry).await.expect_err("no way back");
+    assert!(message.contains("going back to an older minor version is not supported"), "{message}");
 }
 
 #[tokio::test]

@@ -96,14 +96,14 @@ async fn report(tcp: &TenantControlPlane, tenant: &Tenant, facts: &Facts, cx: &C
     publish(tcp, status, cx).await
 }
 
-/// Writes the status, and tells of every change of `Ready`, and of how a migration goes.
+/// Writes the status, and tells of every change of `Ready`, and of how a migration or an upgrade goes.
 async fn publish(
     tcp: &TenantControlPlane,
     status: TenantControlPlaneStatus,
     cx: &Context,
 ) -> Result<(), Error> {
-    let news =
-        [READY, Concern::Migration.as_str()].map(|name| transition(name, tcp.status.as_ref(), &status));
+    let told = [READY, Concern::Migration.as_str(), Concern::Upgrade.as_str()];
+    let news = told.map(|name| transition(name, tcp.status.as_ref(), &status));
     Box::pin(cx.write_status(tcp, status)).await?;
     for (severity, reason, message) in news.into_iter().flatten() {
         cx.event(tcp, severity, &reason, message).await;
@@ -135,6 +135,9 @@ fn transition(
         "MigrationCopying",
         "MigrationSwitching",
         "Settled",
+        "Upgrading",
+        "UpgradeExamined",
+        "TriedOut",
     ];
     let severity =
         if expected.contains(&after.reason.as_str()) { EventType::Normal } else { EventType::Warning };

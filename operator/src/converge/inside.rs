@@ -59,6 +59,7 @@ impl Pass<'_> {
             // How many Pods there are, and which generation of the spec it was, changes nothing inside.
             tenant: Tenant {
                 version: self.version_inside(rollout),
+                emulated: None,
                 generation: 0,
                 replicas: 0,
                 ..self.tenant.clone()
@@ -94,10 +95,11 @@ impl Pass<'_> {
 
     /// What runs on the nodes must not be newer than any of the API servers.
     fn version_inside(&self, rollout: &Rollout) -> KubeVersion {
-        let installed = self.memory.installed.as_deref().and_then(|text| KubeVersion::parse(text).ok());
+        let installed = self.memory.emulated.as_deref().or(self.memory.installed.as_deref());
+        let installed = installed.and_then(|text| KubeVersion::parse(text).ok());
         match installed {
-            Some(installed) if !rollout.is_complete() => installed.min(self.tenant.version.clone()),
-            _ => self.tenant.version.clone(),
+            Some(installed) if !rollout.is_complete() => installed.min(self.tenant.offered().clone()),
+            _ => self.tenant.offered().clone(),
         }
     }
 }

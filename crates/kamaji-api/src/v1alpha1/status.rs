@@ -149,6 +149,9 @@ pub struct VersionStatus {
     /// Kubernetes version that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Version whose behaviour it keeps, while an upgrade is tried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated: Option<String>,
     /// One word for people; programs read the conditions.
     #[serde(default)]
     pub status: Phase,

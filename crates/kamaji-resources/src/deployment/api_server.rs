@@ -84,6 +84,7 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
         (Winner::Kamaji, managed(inputs, extra)),
         (Winner::Kamaji, store(inputs)),
         (Winner::Kamaji, konnectivity::api_server_flags(tenant)),
+        (Winner::Kamaji, args::emulation(tenant)),
     ];
     // Upstream refuses both at once.
     if !names_flag(extra, "authorization-config") {
@@ -95,6 +96,10 @@ fn arguments(inputs: &Inputs<'_>, extra: &[String]) -> Vec<String> {
 /// Watches are ended when the server is told to stop; else it waits for them until it is killed, half a minute later. Known
 /// since Kubernetes 1.27.
 const WATCHES_END_WITHIN: &str = "3s";
+
+/// A server that was told to stop goes on serving for so long, since its Service still leads to it until every node has heard
+/// that it stops. Load balancers that take longer want more of it.
+const SERVES_ON_FOR: &str = "3s";
 
 fn defaults(tenant: &Tenant) -> Flags {
     let mut defaults = vec![
@@ -110,6 +115,8 @@ fn defaults(tenant: &Tenant) -> Flags {
             format!("https://kubernetes.default.svc.{}", tenant.network.cluster_domain),
         ),
         ("service-account-lookup", "true".into()),
+        ("shutdown-delay-duration", SERVES_ON_FOR.into()),
+        ("shutdown-send-retry-after", "true".into()),
     ];
     if tenant.version.minor() >= 27 {
         defaults.push(("shutdown-watch-termination-grace-period", WATCHES_END_WITHIN.into()));

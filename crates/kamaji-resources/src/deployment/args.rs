@@ -2,6 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use kamaji_api::Tenant;
+use kamaji_api::tenant::KubeVersion;
+
+use crate::upgrade::EMULATION;
+
 /// Arguments of ours: names without dashes, and values.
 pub type Flags = Vec<(&'static str, String)>;
 
@@ -39,6 +44,12 @@ const CIPHERS: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_W
 /// How every component serves.
 pub(super) fn tls() -> Flags {
     vec![("tls-cipher-suites", CIPHERS.into()), ("tls-min-version", "VersionTLS12".into())]
+}
+
+/// While an upgrade is tried out, the programs keep the behaviour of the version that ran before.
+pub(super) fn emulation(tenant: &Tenant) -> Flags {
+    let flag = |version: &KubeVersion| (EMULATION, format!("1.{}", version.minor()));
+    tenant.emulated.as_ref().map(flag).into_iter().collect()
 }
 
 /// The values that the user gives to this flag, behind `=` or as the next argument.

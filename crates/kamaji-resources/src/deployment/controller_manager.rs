@@ -37,7 +37,14 @@ fn container(tenant: &Tenant) -> Container {
         name: NAME,
         image: &tenant.images.controller_manager,
         health: Health { scheme: HTTPS, port: PORT, live: "/healthz", ready: "/healthz" },
-        arguments: compose(&[(Winner::User, defaults(tenant)), (Winner::User, args::tls())], wish.arguments),
+        arguments: compose(
+            &[
+                (Winner::Kamaji, args::emulation(tenant)),
+                (Winner::User, defaults(tenant)),
+                (Winner::User, args::tls()),
+            ],
+            wish.arguments,
+        ),
         mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes"), pki::read_only(PKI, DIRECTORY)],
         security: security::container(),
     }

@@ -25,7 +25,12 @@ fn container(tenant: &Tenant) -> Container {
         image: &tenant.images.scheduler,
         health: Health { scheme: HTTPS, port: PORT, live: "/healthz", ready: "/healthz" },
         arguments: compose(
-            &[(Winner::Kamaji, managed()), (Winner::User, defaults()), (Winner::User, args::tls())],
+            &[
+                (Winner::Kamaji, managed()),
+                (Winner::Kamaji, args::emulation(tenant)),
+                (Winner::User, defaults()),
+                (Winner::User, args::tls()),
+            ],
             wish.arguments,
         ),
         mounts: vec![pki::read_only(KUBECONFIG, "/etc/kubernetes")],

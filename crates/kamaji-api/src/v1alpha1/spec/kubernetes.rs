@@ -1,4 +1,5 @@
 use kube::KubeSchema;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +8,52 @@ use crate::{tenant::KubeVersion, v1alpha1::embedded};
 /// A release of Kubernetes 1, with an optional pre-release part.
 const VERSION_PATTERN: &str = r"^v1[.][0-9]{1,4}[.][0-9]{1,4}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?$";
 
+/// Minor versions never go down, but back to the one whose behaviour was kept.
+const NO_WAY_BACK: &str = "!self.version.matches(PATTERN) || !oldSelf.version.matches(PATTERN) || \
+    int(self.version.split('.')[1]) >= int(oldSelf.version.split('.')[1]) || \
+    (has(oldSelf.emulatedVersion) && oldSelf.emulatedVersion.matches(PATTERN) && \
+    int(self.version.split('.')[1]) == int(oldSelf.emulatedVersion.split('.')[1]))";
+
+/// What is kept is the minor version before, or the same, which keeps nothing.
+const ONE_BEFORE: &str = "!has(self.emulatedVersion) || !self.version.matches(PATTERN) || !self.emulatedVersion.matches(PATTERN) || \
+    int(self.version.split('.')[1]) - int(self.emulatedVersion.split('.')[1]) in [0, 1]";
+
+/// A rule about versions, with the pattern that they match.
+fn about_versions(rule: &str) -> Rule {
+    Rule::new(rule.replace("PATTERN", &format!("'{VERSION_PATTERN}'")))
+}
+
 /// Kubernetes itself: version, admission plugins, kubelet settings.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = about_versions(NO_WAY_BACK)
+        .message("going back to an older minor version is not supported, but to the one that emulatedVersion names"),
+    validation = about_versions(ONE_BEFORE)
+        .message("emulatedVersion must be of the minor version before spec.kubernetes.version")
+)]
 pub struct KubernetesSpec {
-    /// Kubernetes version, for example `v1.34.4`. It may go up by one minor version at a time, and never down.
+    /// Kubernetes version, for example `v1.34.4`. It may go up by one minor version at a time, and down only to `emulatedVersion`.
     #[schemars(length(max = 64))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{VERSION_PATTERN}')"))
+        validation = about_versions("self.matches(PATTERN)")
             .message("the version must look like v1.34.4"),
-        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) <= {}", KubeVersion::NEWEST_MINOR))
+        validation = about_versions(&format!("!self.matches(PATTERN) || int(self.split('.')[1]) <= {}", KubeVersion::NEWEST_MINOR))
             .message(Message::Expression(format!("'the newest supported minor version is v1.{}, got ' + self", KubeVersion::NEWEST_MINOR))),
-        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || !oldSelf.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) >= int(oldSelf.split('.')[1])"))
-            .message("going back to an older minor version is not supported"),
-        validation = Rule::new(format!("!self.matches('{VERSION_PATTERN}') || !oldSelf.matches('{VERSION_PATTERN}') || int(self.split('.')[1]) <= int(oldSelf.split('.')[1]) + 1"))
+        validation = about_versions("!self.matches(PATTERN) || !oldSelf.matches(PATTERN) || int(self.split('.')[1]) <= int(oldSelf.split('.')[1]) + 1")
             .message("minor versions cannot be skipped: go up by one at a time")
     )]
     pub version: String,
+    /// Version whose behaviour is kept while an upgrade by one minor version is tried out, for example `v1.34.4`: set it together
+    /// with the new `version`. Until it is removed, the new programs serve the APIs and features of this one, what runs on the
+    /// nodes stays at this one, and `version` may go back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(
+        validation = about_versions("self.matches(PATTERN)")
+            .message("the version must look like v1.34.4")
+    )]
+    pub emulated_version: Option<String>,
     /// Settings of the kubelets that join.
     pub kubelet: KubeletSpec,
     /// Admission plugins that the API server enables beside its own defaults.
