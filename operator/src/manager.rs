@@ -45,7 +45,7 @@ const MANAGEMENT: Bounds = Bounds {
 };
 
 /// How long a tenant is left alone after a change: most changes come with others, and one pass sees to all of them.
-const LULL: Duration = Duration::from_millis(20);
+const LULL: Duration = Duration::from_millis(40);
 
 /// So many objects come with one answer to a list. All of a page is in memory twice, as text and as objects.
 const PAGE: u32 = 50;
