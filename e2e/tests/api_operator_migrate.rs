@@ -16,3 +16,5 @@ mod faults;
 mod ground;
 #[path = "api_operator_migrate/journey.rs"]
 mod journey;
+#[path = "api_operator_migrate/steps.rs"]
+mod steps;

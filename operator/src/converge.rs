@@ -100,7 +100,9 @@ impl<'a> Pass<'a> {
             self.memory.claim.as_ref().map_or(&self.tenant.data_store, |claim| &claim.data_store);
         let Some(examined) = self.data_store(data_store, facts) else { return Ok(Outcome::Unexamined) };
         facts.find(Concern::SpecAccepted, Finding::holds("Accepted", "the spec is sound"));
-        let Some(open) = examined.last().cloned() else { return Ok(Outcome::Waiting) };
+        // Whoever has a place there is looked after, whether or not the DataStore has worked since we started.
+        let known = if self.memory.storage_is_set_up { examined.known() } else { examined.last() };
+        let Some(open) = known.cloned() else { return Ok(Outcome::Waiting) };
         let claim = self.memory.claim_or_new(self.tenant, open.driver);
         if self.memory.claim.is_none() {
             self.take_name(&claim).map_err(|error| noted(facts, Concern::DataStoreReachable, error))?;
@@ -214,11 +216,20 @@ impl<'a> Pass<'a> {
         let tunnelled = self.timed("konnectivity", self.configure_tunnel());
         let (secured, recorded, stored, elsewhere, tunnelled) =
             tokio::join!(secured, recorded, stored, elsewhere, tunnelled);
+        let inputs = Inputs {
+            tenant: self.tenant,
+            endpoint: with.endpoint,
+            credentials: &credentials,
+            storage: &storage,
+            storage_credentials: &storage_credentials,
+            overrides: &with.places.overrides,
+        };
         secured.map_err(|error| noted(facts, Concern::Certificates, error))?;
         facts.find(Concern::Certificates, certificates_finding(&credentials, &storage_credentials));
         let config_map_checksum = recorded?;
         tunnelled?;
         if stored.map_err(|error| noted(facts, Concern::DataStoreReachable, error))? == Setup::Waits {
+            self.look_on(with, &inputs, facts);
             return Ok(Outcome::Waiting);
         }
         if matches!(with.examined, Examined::Usable(_)) {
@@ -233,15 +244,16 @@ impl<'a> Pass<'a> {
         if !is_unobstructed {
             return Ok(Outcome::Waiting);
         }
-        let inputs = Inputs {
-            tenant: self.tenant,
-            endpoint: with.endpoint,
-            credentials: &credentials,
-            storage: &storage,
-            storage_credentials: &storage_credentials,
-            overrides: &with.places.overrides,
-        };
         self.deploy(with, &inputs, facts).await
+    }
+
+    /// The Pods are left as they are, and the tenant's inside is looked after if they answer.
+    fn look_on(&self, with: &Equipment<'_>, inputs: &Inputs<'_>, facts: &mut Facts) {
+        let Some(deployment) = self.world.deployment.as_deref() else { return };
+        let rollout = Rollout::of(deployment);
+        facts.deployment = Some(deployment.clone());
+        facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
+        self.look_inside(inputs, with.anchors, &rollout, facts);
     }
 
     /// The Pods, and what may go once they run.
@@ -301,6 +313,7 @@ impl<'a> Pass<'a> {
                 reason: "DataStoreMissing",
                 message: format!("DataStore {name} does not exist: create it"),
                 last: None,
+                untried: None,
             })
         })?;
         if let Examined::Unusable { reason, message, .. } = &examined {

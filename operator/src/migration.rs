@@ -6,30 +6,31 @@
 
 mod engine;
 mod leftovers;
+mod news;
+mod pods;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kamaji_api::v1alpha1::Driver;
 use kamaji_api::{TenantId, labels};
-use kamaji_datastore::migrate::{self, Next, Position, Servers};
+use kamaji_datastore::migrate::{self, Next, Position, Servers, Sight};
 use kamaji_resources::Claim;
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::migration::{
-    Attempt, COMPONENT, Cleanup, Course, Errand, Given, Hint, Migration as Objects, Move, Retired, course,
-    next,
+    Attempt, Cleanup, Course, Errand, Given, Hint, Migration as Objects, Move, Retired, course, next,
 };
-use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::{self, Facts, Moves};
-use kube::api::ListParams;
+use kube::ResourceExt;
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 
 use self::engine::Engine;
 pub(crate) use self::leftovers::{forget, withdraw};
+use self::news::News;
+use self::pods::{job_selector, living_pods};
 use crate::cli::duration;
 use crate::context::Context;
 use crate::converge::Pass;
@@ -208,7 +209,11 @@ impl Pass<'_> {
     async fn go_on(&self, site: Site<'_>, attempt: &Attempt, facts: &mut Facts) -> Result<Stance, Error> {
         facts.migrating = true;
         let engine = Engine::of(self, site, attempt)?;
-        let hint = match engine.position(self).await.map_err(|error| told(facts, error))? {
+        let sight = engine.sight(attempt).await.map_err(|error| {
+            self.cx.tenants.unseen(&self.tenant.id);
+            told(facts, error)
+        })?;
+        let hint = match sight.position {
             Position::Open => Hint::Open,
             Position::Fenced => Hint::Fenced,
             Position::Ready => Hint::Ready,
@@ -216,84 +221,51 @@ impl Pass<'_> {
             Position::Aborted => return self.give_up(site, attempt, "it was aborted".to_owned()).await,
         };
         let errand = self.errand(attempt);
-        if let Some(why) = self.obstacle(&engine, hint, &errand).await {
+        if let Some(why) = self.obstacle(&sight, hint, &errand) {
             return self.give_up(site, attempt, why).await;
         }
-        let pods = if hint == Hint::Ready { self.pods().await? } else { 0 };
-        let given = Given { errand, hint, pods };
-        facts.find(Concern::Migration, self.progress(site, attempt, &engine, &given));
+        let given = self.given(errand, hint, &sight).await?;
+        let news = News { site, attempt, engine: &engine, sight: &sight, given: &given };
+        facts.find(Concern::Migration, news.finding(self.timeout()));
         match next(&given) {
             Move::Send => {
                 if let Engine::Whole { target, .. } = &engine {
                     self.send(site, attempt, target).await?;
                 }
             }
-            Move::Switch | Move::Arrive => return self.arrive(site, attempt, &engine, facts).await,
+            Move::Switch | Move::Arrive => {
+                let stance = self.arrive(site, attempt, &engine, facts).await?;
+                if stance == Stance::Written {
+                    self.cx.event(self.tcp, EventType::Normal, "MigrationSwitched", news.arrival()).await;
+                }
+                return Ok(stance);
+            }
             Move::GiveUp(why) => return self.give_up(site, attempt, why).await,
             Move::Wait | Move::Stop => {}
         }
         Ok(if hint == Hint::Open { Stance::Works { again: Some(BEAT) } } else { Stance::Stands })
     }
 
-    /// What is told of a try that goes on.
-    fn progress(&self, site: Site<'_>, attempt: &Attempt, engine: &Engine, given: &Given) -> Finding {
-        let (from, to) = (&site.claim.data_store, &attempt.claim.data_store);
-        let way = format!("from DataStore {from} to {to}");
-        let (reason, mut message) = match given.hint {
-            Hint::Open => (
-                "MigrationPreparing",
-                format!("on the way {way}: the target is made ready, the tenant works"),
-            ),
-            Hint::Fenced => (
-                "MigrationCopying",
-                format!("on the way {way}: the data is copied and compared, the tenant stands"),
-            ),
-            Hint::Ready | Hint::Switched => {
-                let waits = if given.pods > 0 { ", once the last Pods are gone" } else { "" };
-                (
-                    "MigrationSwitching",
-                    format!("on the way {way}: the copy is complete and is switched to{waits}"),
-                )
-            }
-        };
-        if let Engine::Half { why, .. } = engine {
-            message = format!("{message}; DataStore {to} cannot be used now: {why}");
-        }
-        let limit = self.timeout().as_secs();
-        Finding::fails(
-            reason,
-            format!("{message}; it is given up {limit} s after its start at {}", attempt.started),
-        )
+    /// What is known beside what the stores say.
+    async fn given(&self, errand: Errand, hint: Hint, sight: &Sight) -> Result<Given, Error> {
+        let pods = if hint == Hint::Ready { self.pods().await? } else { 0 };
+        let trouble = if matches!(hint, Hint::Open | Hint::Fenced) { self.trouble().await } else { None };
+        let silence = self.cx.tenants.silence(&self.tenant.id, (sight.sign.clone(), pods));
+        Ok(Given { errand, hint, pods, silence, trouble })
     }
 
     /// What makes this try hopeless, and needs to be changed first.
-    async fn obstacle(&self, engine: &Engine, hint: Hint, errand: &Errand) -> Option<String> {
-        let Engine::Whole { migration, .. } = engine else { return None };
-        if !matches!(hint, Hint::Open | Hint::Fenced) {
-            return None;
-        }
-        let error = Box::pin(migration.next(Servers::Running)).await.err()?;
+    fn obstacle(&self, sight: &Sight, hint: Hint, errand: &Errand) -> Option<String> {
+        let error = sight.obstacle.as_ref().filter(|_| matches!(hint, Hint::Open | Hint::Fenced))?;
         let is_cleaned = matches!(error, migrate::Error::InUse)
             && self.cleanup() == Cleanup::Allowed
             && matches!(errand, Errand::Absent | Errand::Running);
-        (error.needs_a_change() && !is_cleaned).then(|| chain(&error))
+        (error.needs_a_change() && !is_cleaned).then(|| chain(error))
     }
 
     fn errand(&self, attempt: &Attempt) -> Errand {
         let job = job_of(self.cx, &self.tenant.id);
         Errand::of(job.as_deref(), attempt.started, self.timeout(), self.clock.now)
-    }
-
-    /// How many Pods of the tenant may still run. Those that will never run again do not count.
-    async fn pods(&self) -> Result<usize, Error> {
-        let rollout = self.world.deployment.as_deref().map(Rollout::of);
-        if let Some(rollout) =
-            rollout.filter(|rollout| !rollout.observed || rollout.wanted > 0 || rollout.total > 0)
-        {
-            return Ok(usize::try_from(rollout.total).unwrap_or_default().max(1));
-        }
-        let TenantId { namespace, name, .. } = &self.tenant.id;
-        living_pods(self.cx, namespace, &format!("{}={name}", labels::NAME)).await
     }
 
     /// The Job is there, and what it is to know.
@@ -338,6 +310,7 @@ impl Pass<'_> {
         }
         self.cx.tenants.unstored(&self.tenant.id, site.open);
         self.cx.tenants.unstored(&self.tenant.id, target);
+        self.cx.tenants.unseen(&self.tenant.id);
         let here = |left: &Retired| left.claim.data_store == attempt.claim.data_store;
         let mut retired: Vec<Retired> =
             self.memory.retired.iter().filter(|left| !here(left)).cloned().collect();
@@ -358,6 +331,7 @@ impl Pass<'_> {
             Err(source) => return Err(failed(attempt, source)),
         }
         self.cx.tenants.unstored(&self.tenant.id, site.open);
+        self.cx.tenants.unseen(&self.tenant.id);
         let attempt = Attempt { failure: Some(why), ..attempt.clone() };
         self.remember(site.claim, Moves { attempt: Some(attempt), retired: self.memory.retired.clone() })
             .await
@@ -411,29 +385,6 @@ fn told(facts: &mut Facts, error: Error) -> Error {
 fn job_of(cx: &Context, id: &TenantId) -> Option<Arc<Job>> {
     let name = kamaji_resources::migration::name(id);
     cx.caches.jobs.get(&ObjectRef::new(&name).within(&cx.settings.migration.namespace))
-}
-
-/// Pods of these labels that have not ended.
-async fn living_pods(cx: &Context, namespace: &str, selector: &str) -> Result<usize, Error> {
-    let pods = Api::<Pod>::namespaced(cx.cluster.client().clone(), namespace);
-    let found = pods.list(&ListParams::default().labels(selector)).await;
-    let found = found.map_err(|source| Error::Listing { source: Box::new(source) })?;
-    let has_ended = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    Ok(found.items.iter().filter(|pod| !has_ended(pod)).count())
-}
-
-/// The labels of the Pods of a tenant's Job.
-fn job_selector(id: &TenantId) -> String {
-    let TenantId { namespace, name, .. } = id;
-    format!(
-        "{}={COMPONENT},{}={name},{}={namespace}",
-        labels::COMPONENT,
-        labels::MIGRATION_TENANT_NAME,
-        labels::MIGRATION_TENANT_NAMESPACE
-    )
 }
 
 /// The tenant that a Job of a migration is for.

@@ -75,6 +75,8 @@ pub(crate) enum Examined {
         message: String,
         /// The connection as it last worked: a tenant that is there already may go on using it.
         last: Option<Arc<OpenStore>>,
+        /// The connection as it would be, if it has never worked since we started: how its tenants reach it is known.
+        untried: Option<Arc<OpenStore>>,
     },
 }
 
@@ -84,6 +86,14 @@ impl Examined {
         match self {
             Self::Usable(open) => Some(open),
             Self::Unusable { last, .. } => last.as_ref(),
+        }
+    }
+
+    /// The same, or the connection as it would be.
+    pub(crate) fn known(&self) -> Option<&Arc<OpenStore>> {
+        match self {
+            Self::Usable(open) => Some(open),
+            Self::Unusable { last, untried, .. } => last.as_ref().or(untried.as_ref()),
         }
     }
 }
@@ -190,7 +200,7 @@ impl Stores {
         let is_first = known.breaker.is_new();
         let pause = known.breaker.failed(name, now);
         known.next = if is_first { now } else { now + pause };
-        known.result = Examined::Unusable { reason, message, last: Some(Arc::clone(open)) };
+        known.result = Examined::Unusable { reason, message, last: Some(Arc::clone(open)), untried: None };
         true
     }
 
@@ -224,7 +234,7 @@ mod tests {
     use super::*;
 
     fn unusable() -> Examined {
-        Examined::Unusable { reason: "Unreachable", message: "it is gone".into(), last: None }
+        Examined::Unusable { reason: "Unreachable", message: "it is gone".into(), last: None, untried: None }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use kamaji_api::TenantId;
 use kamaji_datastore::account::Seal;
+use kamaji_datastore::migrate::Sign;
 use kamaji_resources::Claim;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -24,7 +26,12 @@ struct Known {
     /// The DataStore in which it has its user name, and that name, if it took it since we started.
     named: Option<(String, String)>,
     session: Option<Running>,
+    /// What was last seen of its migration, and since when.
+    migrating: Option<(Progress, Instant)>,
 }
+
+/// What is done for a tenant on its way to another DataStore: what the stores show, and how many Pods are left.
+pub(crate) type Progress = (Sign, usize);
 
 /// Where a tenant's data is, and as whom it is reached there.
 pub(crate) struct Place {
@@ -87,6 +94,29 @@ impl Tenants {
         tenants.entry(tenant.uid.clone()).or_default().named =
             Some((claim.data_store.clone(), claim.user.clone()));
         None
+    }
+
+    /// For how long nothing else than this was seen of the tenant's migration.
+    pub(crate) fn silence(&self, tenant: &TenantId, (sign, pods): Progress) -> Duration {
+        let mut tenants = self.lock();
+        let known = &mut tenants.entry(tenant.uid.clone()).or_default().migrating;
+        let last = known.as_ref().map(|((last, _), _)| last);
+        let sign = if let Some(last) = last { sign.after(last) } else { sign };
+        let seen = (sign, pods);
+        match known {
+            Some((last, since)) if *last == seen => since.elapsed(),
+            _ => {
+                *known = Some((seen, Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// Nothing could be seen of the tenant's migration, or there is none.
+    pub(crate) fn unseen(&self, tenant: &TenantId) {
+        if let Some(known) = self.lock().get_mut(&tenant.uid) {
+            known.migrating = None;
+        }
     }
 
     /// What the tenant's session saw last, whatever it was keeping then.

@@ -94,8 +94,8 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use self::error::{Error, Side};
-pub use self::mark::Token;
-pub use self::plan::{Next, Position, Servers, Step};
+pub use self::mark::{Amount, Token};
+pub use self::plan::{Asked, Next, Position, Servers, Sight, Sign, Step};
 
 use self::mark::{Mark, Stage};
 use self::place::{Kind, Look, Trouble};
@@ -196,16 +196,22 @@ impl Migration {
         plan::decide(&self.terms, servers, &source.found, &target.found)
     }
 
-    /// How far it is. Only a target that says so counts as a complete copy; one that does not answer says nothing.
-    pub async fn position(&self) -> Result<Position, Error> {
-        let source = self.source.place.look().await;
-        let source = source.map_err(|trouble| Error::from((Side::Source, trouble)))?.found.mark;
-        let position = plan::position(&self.terms.token, source.as_ref(), None);
-        if position != Position::Fenced {
-            return Ok(position);
-        }
-        let target = self.target.place.look().await.ok().and_then(|target| target.found.mark);
-        Ok(plan::position(&self.terms.token, source.as_ref(), target.as_ref()))
+    /// How far it is, what comes next, and what was done so far. Nothing is changed.
+    ///
+    /// # Errors
+    /// If the source does not answer. A target that does not is in the way of what comes next.
+    pub async fn sight(&self, asked: Asked) -> Result<Sight, Error> {
+        let found = |side, look: Result<Look, Trouble>| {
+            look.map(|look| look.found).map_err(|trouble| Error::from((side, trouble)))
+        };
+        let target = async {
+            match asked {
+                Asked::Both => found(Side::Target, self.target.place.look().await).map(Some),
+                Asked::Source => Ok(None),
+            }
+        };
+        let (source, target) = tokio::join!(self.source.place.look(), target);
+        Ok(plan::sight(&self.terms, &found(Side::Source, source)?, target))
     }
 
     /// One step was made, which is returned; or there is none to make now.

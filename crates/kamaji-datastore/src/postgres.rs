@@ -26,7 +26,7 @@ use crate::config::Settings;
 use crate::connection::Failure;
 use crate::error::{Error, Foreign};
 use crate::postgres::mark::Mark;
-use crate::postgres::member::Connection;
+use crate::postgres::member::{Connection, Plans};
 pub(crate) use crate::postgres::moving::Moving;
 use crate::postgres::plan::{Door, Holder, Observed, Step};
 use crate::step::{Aim, Driver};
@@ -59,7 +59,7 @@ impl Postgres {
     }
 
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let connection = Arc::new(member::connection(&settings, MAINTENANCE)?);
+        let connection = Arc::new(member::connection(&settings, MAINTENANCE, Plans::Any)?);
         Ok(Self { connection, settings: Arc::new(settings) })
     }
 
@@ -132,7 +132,7 @@ impl Postgres {
     /// A connection to the account's database, for as long as it is held: only what was made by an operator without marks
     /// is looked into, once.
     fn inside(&self, account: &Account) -> Result<Connection, Error> {
-        member::connection(&self.settings, account.schema.as_str())
+        member::connection(&self.settings, account.schema.as_str(), Plans::ByIndex)
     }
 }
 

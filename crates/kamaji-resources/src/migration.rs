@@ -6,7 +6,9 @@
 mod course;
 mod errand;
 mod job;
+mod trouble;
 
 pub use self::course::{Attempt, Course, Given, Hint, Move, Retired, course, next};
 pub use self::errand::Errand;
 pub use self::job::{COMPONENT, Cleanup, Migration, name};
+pub use self::trouble::Trouble;

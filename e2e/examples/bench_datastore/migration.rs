@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use kamaji_api::v1alpha1::Driver;
-use kamaji_datastore::migrate::{Next, Servers};
+use kamaji_datastore::migrate::{Asked, Migration, Next, Position, Servers};
 use kamaji_e2e::{
     database::{Database, Host},
     etcd::{Etcd, Options},
@@ -45,6 +45,8 @@ pub(crate) const PROGRAM: &str = "migrate";
 const NAME: &str = "bench";
 /// More than any amount that is measured needs.
 const QUOTA_BYTES: u64 = 8 << 30;
+/// How often the source is asked whether it is fenced.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How often the kernel is asked for the peak of a process, which only grows.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -57,6 +59,8 @@ struct Ground {
 /// What one part of the way took.
 struct Cost {
     time: Duration,
+    /// How long nobody could have written.
+    freeze: Duration,
     peak_kib: u64,
 }
 
@@ -78,10 +82,15 @@ pub(crate) async fn all(mib: u32) -> Result<Vec<Line>> {
             lines.push(Line::new(what, format!("not in this version: {}", error.root_cause())));
             continue;
         }
-        let Cost { time, peak_kib } = pass(&route).await?;
+        let Cost { time, freeze, peak_kib } = pass(&route).await?;
         let speed = f64::from(mib) / time.as_secs_f64();
-        let measured =
-            format!("{speed:.1} MiB/s ({:.1} s), peak {} MiB", time.as_secs_f64(), peak_kib / 1024);
+        let measured = format!(
+            "{speed:.1} MiB/s ({:.1} s), freeze {:.1} s (promised: ≤ {:.0} s), peak {} MiB",
+            time.as_secs_f64(),
+            freeze.as_secs_f64(),
+            10.0 + f64::from(mib) / 10.0,
+            peak_kib / 1024
+        );
         lines.push(Line::new(what, measured));
         here = there;
     }
@@ -143,13 +152,23 @@ fn route(from: &Ground, to: &Ground, number: usize) -> Result<Route> {
 async fn pass(route: &Route) -> Result<Cost> {
     let file = std::env::temp_dir().join(format!("kamaji-bench-{}.json", std::process::id()));
     fs::write(&file, route.text()?)?;
+    let migration = route.migration()?;
     let started = Instant::now();
-    let moved = watched(&file).await;
+    let moved = tokio::try_join!(watched(&file), fenced(&migration));
     fs::remove_file(&file)?;
-    let cost = Cost { time: started.elapsed(), peak_kib: moved? };
-    let next = route.migration()?.run(Servers::Gone, &mut |_| {}).await?;
+    let ((peak_kib, fenced), time) = (moved?, started.elapsed());
+    let next = migration.run(Servers::Gone, &mut |_| {}).await?;
     ensure!(next == Next::Done, "the migration stops before its end: {next:?}");
-    Ok(cost)
+    Ok(Cost { time, freeze: fenced.elapsed(), peak_kib })
+}
+
+/// When the source was first seen to be fenced; it stays so.
+async fn fenced(migration: &Migration) -> Result<Instant> {
+    let mut tick = tokio::time::interval(GLANCE);
+    while migration.sight(Asked::Source).await?.position == Position::Open {
+        tick.tick().await;
+    }
+    Ok(Instant::now())
 }
 
 /// The same as `kamaji migrate` has ended; returns the most memory that it had, in KiB.

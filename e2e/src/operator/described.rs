@@ -1,6 +1,8 @@
 //! How a DataStore and its Secret tell of a server.
 
 use anyhow::Result;
+use k8s_openapi::ByteString;
+use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::config::{Endpoint, Settings};
 use serde_json::{Value, json};
 
@@ -30,7 +32,12 @@ pub fn credentials_for(database: &impl Database) -> Value {
 /// A DataStore for this server, at this address, whose Secret has the keys of [`credentials_for`].
 pub fn spec_for<D: Database>(lane: &Lane, database: &D, endpoint: &Endpoint) -> Value {
     let keys = credentials_for(database);
-    let mut spec = json!({ "driver": D::DRIVER.as_str(), "endpoints": [endpoint.to_string()] });
+    described(D::DRIVER, &endpoint.to_string(), &keys, |key| lane.reference(key))
+}
+
+/// A DataStore of this kind at this address, with these `keys`, each told by `tell`.
+pub(super) fn described(driver: Driver, endpoint: &str, keys: &Value, tell: impl Fn(&str) -> Value) -> Value {
+    let mut spec = json!({ "driver": driver.as_str(), "endpoints": [endpoint] });
     for (field, key) in [
         ("/basicAuth/username", "username"),
         ("/basicAuth/password", "password"),
@@ -41,10 +48,15 @@ pub fn spec_for<D: Database>(lane: &Lane, database: &D, endpoint: &Endpoint) -> 
     ] {
         if keys.get(key).is_some() {
             let steps = field.split('/').skip(1);
-            *steps.fold(&mut spec, |place, step| &mut place[step]) = lane.reference(key);
+            *steps.fold(&mut spec, |place, step| &mut place[step]) = tell(key);
         }
     }
     spec
+}
+
+/// What a DataStore says that has everything in itself.
+pub(super) fn in_itself(keys: &Value) -> impl Fn(&str) -> Value {
+    |key| json!({ "content": ByteString(keys[key].as_str().unwrap_or_default().as_bytes().to_vec()) })
 }
 
 impl Lane {
@@ -57,5 +69,19 @@ impl Lane {
         lane.put_credentials(&credentials_for(database)).await?;
         lane.put_spec(&spec_for(&lane, database, database.endpoint())).await?;
         Ok(lane)
+    }
+
+    /// A further DataStore of this name is this server, at this address; it needs no Secret.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub async fn put_database<D: Database>(
+        &self,
+        name: &str,
+        database: &D,
+        endpoint: &Endpoint,
+    ) -> Result<()> {
+        let keys = credentials_for(database);
+        self.put(name, &described(D::DRIVER, &endpoint.to_string(), &keys, in_itself(&keys))).await
     }
 }

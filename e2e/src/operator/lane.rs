@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context, Result};
 use http::{Request, Uri};
 use k8s_openapi::{
-    ByteString,
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Event, Secret, Service as K8sService},
@@ -17,7 +16,7 @@ use k8s_openapi::{
 };
 use kamaji_api::{
     crd, labels,
-    v1alpha1::{DataStore, TenantControlPlane},
+    v1alpha1::{DataStore, Driver, TenantControlPlane},
 };
 use kamaji_operator::Options;
 use kube::{
@@ -32,7 +31,11 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tower::{Layer, Service};
 
-use super::{Operator, is_converged, options, wait_for};
+use super::{
+    Operator,
+    described::{described, in_itself},
+    is_converged, options, wait_for,
+};
 use crate::{api_server::ApiServer, cut::Wire, etcd::Etcd};
 
 /// Name under which the harness writes.
@@ -133,15 +136,8 @@ impl Lane {
     /// A further DataStore of this lane, on this etcd at this address; returns its name.
     pub async fn put_further_data_store(&self, name: &str, etcd: &Etcd, endpoint: &str) -> Result<String> {
         let name = format!("{name}-of-{}", self.namespace);
-        let files = credentials(etcd, "root")?;
-        let content = |key: &str| {
-            let text = files[key].as_str().unwrap_or_default();
-            json!({ "content": ByteString(text.as_bytes().to_vec()) })
-        };
-        let spec = json!({ "driver": "etcd", "endpoints": [endpoint], "tlsConfig": {
-            "certificateAuthority": { "certificate": content("ca.crt"), "privateKey": content("ca.key") },
-            "clientCertificate": { "certificate": content("tls.crt"), "privateKey": content("tls.key") },
-        } });
+        let keys = credentials(etcd, "root")?;
+        let spec = described(Driver::Etcd, endpoint, &keys, in_itself(&keys));
         self.put(&name, &spec).await?;
         Ok(name)
     }

@@ -11,16 +11,20 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Secret};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    batch::v1::Job,
+    core::v1::{Pod, Secret},
+};
 use kamaji_api::labels;
 use kamaji_resources::migration::COMPONENT;
 use kube::{
     ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -34,7 +38,9 @@ use crate::api_server;
 /// How often it is looked what there is to do.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the Pod of a Job is started before the Job has failed.
-const TRIES: u32 = 3;
+const TRIES: u32 = 7;
+/// How long a container that has failed waits before it is started again, for each time that it has failed.
+const BACKOFF: Duration = Duration::from_secs(1);
 /// Where the container finds its file.
 const MOUNT: &str = "/etc/kamaji/migration";
 
@@ -56,6 +62,7 @@ pub struct Node {
 #[derive(Default)]
 struct Shared {
     is_full: AtomicBool,
+    program: Mutex<PathBuf>,
     address: Mutex<Option<SocketAddr>>,
     words: Mutex<Vec<String>>,
 }
@@ -63,12 +70,11 @@ struct Shared {
 impl Node {
     /// It looks after this tenant from now on; Jobs run this program.
     pub fn start(lane: &Lane, tenant: &str, pods: Pods, program: &str) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { program: Mutex::new(program.into()), ..Shared::default() });
         let work = Work {
             lane: lane.clone(),
             tenant: tenant.to_owned(),
             pods,
-            program: program.into(),
             shared: Arc::clone(&shared),
             server: None,
             jobs: BTreeMap::new(),
@@ -88,6 +94,11 @@ impl Node {
         self.shared.is_full.store(false, Ordering::Relaxed);
     }
 
+    /// Jobs that are started from now on run this program.
+    pub fn run(&self, program: &str) {
+        *self.shared.program.lock().unwrap_or_else(PoisonError::into_inner) = program.into();
+    }
+
     /// Where the tenant's API server listens, once it has been started.
     pub fn address(&self) -> Option<SocketAddr> {
         *self.shared.address.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,7 +114,6 @@ struct Work {
     lane: Lane,
     tenant: String,
     pods: Pods,
-    program: PathBuf,
     shared: Arc<Shared>,
     server: Option<(String, TenantApiServer)>,
     jobs: BTreeMap<String, Run>,
@@ -114,6 +124,8 @@ struct Run {
     folder: PathBuf,
     process: Child,
     failures: u32,
+    /// When it is started again, if it has failed.
+    again: Option<Instant>,
 }
 
 impl Work {
@@ -184,25 +196,68 @@ impl Work {
     async fn look_after(&mut self, job: &Job) -> Result<()> {
         let uid = job.uid().context("a Job has a UID")?;
         let Some(run) = self.jobs.get_mut(&uid) else {
-            let run = start(&self.lane, job, &self.program).await?;
+            let run = start(&self.lane, job, &self.shared.program()).await?;
             self.jobs.insert(uid, run);
             return Ok(());
         };
+        if let Some(again) = run.again {
+            if again <= Instant::now() {
+                (run.process, run.again) = (spawn(job, &self.shared.program(), &run.folder)?, None);
+                let failures = run.failures;
+                tell(&self.lane, job, &told(failures, &json!({ "running": {} }), None)).await?;
+            }
+            return Ok(());
+        }
         let Some(ended) = run.process.try_wait()? else { return Ok(()) };
         let words = fs::read_to_string(run.folder.join("log")).unwrap_or_default();
         if ended.success() {
-            return report(&self.lane, job, ("SuccessCriteriaMet", "Complete")).await;
+            return report(&self.lane, job, ("SuccessCriteriaMet", "Complete"), "StandIn").await;
         }
         run.failures += 1;
+        run.again = Some(Instant::now() + BACKOFF * run.failures);
         let failures = run.failures;
         if failures < TRIES {
-            run.process = spawn(job, &self.program, &run.folder)?;
+            let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+            tell(&self.lane, job, &told(failures - 1, &waiting, Some(ended.code().unwrap_or(137)))).await?;
         } else {
-            report(&self.lane, job, ("FailureTarget", "Failed")).await?;
+            report(&self.lane, job, ("FailureTarget", "Failed"), "BackoffLimitExceeded").await?;
         }
         self.note(words);
         Ok(())
     }
+}
+
+impl Shared {
+    fn program(&self) -> PathBuf {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The status of a Pod whose container was started again so often, and has ended before with this code.
+fn told(restarts: u32, state: &Value, code: Option<i32>) -> Value {
+    let mut container = json!({
+        "name": COMPONENT, "image": "image", "imageID": "", "ready": false, "restartCount": restarts, "state": state,
+    });
+    if let Some(code) = code {
+        container["lastState"] = json!({ "terminated": { "exitCode": code, "message": "said by the test" } });
+    }
+    json!({ "phase": "Running", "containerStatuses": [container] })
+}
+
+/// The Job has a Pod of this status.
+pub async fn tell(lane: &Lane, job: &Job, status: &Value) -> Result<()> {
+    let (name, pods) = (job.name_any(), lane.objects::<Pod>());
+    let owner = json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.uid() }]);
+    let pod = json!({
+        "metadata": { "name": name, "labels": job.labels(), "ownerReferences": owner },
+        "spec": { "containers": [{ "name": COMPONENT, "image": "image" }], "automountServiceAccountToken": false },
+    });
+    if pods.get_opt(&name).await?.is_none() {
+        pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    }
+    let patch = Patch::Merge(json!({ "status": status }));
+    pods.patch_status(&name, &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 async fn start(lane: &Lane, job: &Job, program: &Path) -> Result<Run> {
@@ -211,7 +266,7 @@ async fn start(lane: &Lane, job: &Job, program: &Path) -> Result<Run> {
     for (key, value) in data {
         fs::write(folder.join(key), value.0)?;
     }
-    Ok(Run { process: spawn(job, program, &folder)?, folder, failures: 0 })
+    Ok(Run { process: spawn(job, program, &folder)?, folder, failures: 0, again: None })
 }
 
 fn spawn(job: &Job, program: &Path, folder: &Path) -> Result<Child> {
@@ -229,11 +284,11 @@ fn spawn(job: &Job, program: &Path, folder: &Path) -> Result<Child> {
         .context("starting the program of the Job")
 }
 
-/// The Job has ended so.
-async fn report(lane: &Lane, job: &Job, (before, end): (&str, &str)) -> Result<()> {
+/// The Job has ended so, for this reason.
+pub async fn report(lane: &Lane, job: &Job, (before, end): (&str, &str), reason: &str) -> Result<()> {
     let now = crate::etcd::now().to_string();
     let condition = |kind: &str| {
-        json!({ "type": kind, "status": "True", "reason": "StandIn", "message": "said by the test",
+        json!({ "type": kind, "status": "True", "reason": reason, "message": "said by the test",
             "lastProbeTime": now, "lastTransitionTime": now })
     };
     let mut status: Value = json!({

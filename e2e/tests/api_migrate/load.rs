@@ -32,6 +32,10 @@ const WRITES: usize = 40;
 const OBJECTS: usize = 5;
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(4);
+/// How long nobody may be able to write, on a machine that does nothing else: 10 s and one more for 10 MiB.
+const FREEZE: Duration = Duration::from_secs(11);
+/// How much slower a machine may be that does much else.
+const SLOWNESS: u32 = 9;
 /// How often whoever has failed tries again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Where the count stands in every object.
@@ -394,6 +398,8 @@ async fn under_load(pair: (Kind, Kind)) -> Result<()> {
     let (last, first) =
         (before.last().context("it was written before")?, after.first().context("and after")?);
     ensure!(last.1 < first.0, "both could be written at one time");
+    let freeze = first.0 - last.1;
+    ensure!(freeze < SLOWNESS * FREEZE, "{pair:?}: nobody could write for {freeze:?}");
     load.check(&client).await?;
 
     let contents = lab.to.contents(&target).await?;

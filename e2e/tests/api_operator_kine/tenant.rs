@@ -6,7 +6,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
-    operator::{Lane, cluster::TenantCluster, wait_for, wait_gone},
+    operator::{
+        Lane, Operator, cluster::TenantCluster, condition, described::credentials_for, wait_for, wait_gone,
+    },
     postgres::Postgres,
 };
 use kube::{
@@ -82,6 +84,8 @@ async fn a_tenant_on_postgres_is_made_answers_is_left_alone_and_leaves_nothing()
     let operator = lane.operator().await.unwrap();
     operator.silence(SILENCE).await.unwrap();
     assert_eq!(operator.wire.writes(), [], "a restart changes nothing");
+    operator.stop().await.unwrap();
+    let _operator = is_kept_without_its_data_store(&lane, &tenant, postgres).await;
 
     assert_eq!(traces(postgres, &uid).await, [format!("database {uid}"), format!("role {uid}")]);
     // As in life: the Pods are told to end, and some still run.
@@ -89,6 +93,32 @@ async fn a_tenant_on_postgres_is_made_answers_is_left_alone_and_leaves_nothing()
     wait_gone(&lane.tenants(), "blue").await.unwrap();
     assert_eq!(traces(postgres, &uid).await, [""; 0]);
     drop(tenant);
+}
+
+/// An operator that starts while it cannot use the DataStore keeps what is inside the tenant, which can.
+async fn is_kept_without_its_data_store(
+    lane: &Lane,
+    tenant: &TenantCluster,
+    postgres: &Postgres,
+) -> Operator {
+    let right = credentials_for(postgres);
+    let mut wrong = right.clone();
+    wrong["password"] = json!("wrong");
+    lane.put_credentials(&wrong).await.unwrap();
+    let inside = Api::<ConfigMap>::namespaced(tenant.client.clone(), "kube-system");
+    inside.delete("kubeadm-config", &DeleteParams::default()).await.unwrap();
+    let operator = lane.operator().await.unwrap();
+    wait_for(&inside, "kubeadm-config", "there again", |_| true).await.unwrap();
+    let says = |tcp: &TenantControlPlane| {
+        condition(tcp, "DataStoreReachable") == "False/Unauthenticated"
+            && condition(tcp, "TenantReachable") == "True/Answers"
+            && condition(tcp, "Addons") == "True/Kept"
+    };
+    lane.tenant_that("blue", "kept without its DataStore", says).await.unwrap();
+    lane.put_credentials(&right).await.unwrap();
+    let says = |tcp: &TenantControlPlane| condition(tcp, "Ready") == "True/Ready";
+    lane.tenant_that("blue", "ready again", says).await.unwrap();
+    operator
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,12 @@
 //! What can go wrong on the way: the tenant stays where it was and can write, or arrives.
 
+use std::time::Duration;
+
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
-    operator::{Lane, message, wait_for, wait_gone},
+    etcd::Etcd,
+    operator::{Lane, condition, message, wait_for, wait_gone},
     postgres::Postgres,
 };
 use kube::{
@@ -16,8 +19,11 @@ use crate::ground::{
     arrived, ground, in_etcd, in_postgres, job, no_errand_is_left, put, rows, send, settled, told,
 };
 
+/// Long enough to see that a pass is over.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// A Pod of the tenant's that never ends.
-async fn lingering_pod(lane: &Lane) {
+pub(crate) async fn lingering_pod(lane: &Lane) {
     let pod = json!({
         "metadata": { "name": "lingers", "labels": { "kamaji.clastix.io/name": "blue" } },
         "spec": { "containers": [{ "name": "a", "image": "a" }], "automountServiceAccountToken": false },
@@ -117,6 +123,39 @@ async fn a_target_that_is_somebody_elses_is_refused_and_left_alone() {
     assert_eq!(in_postgres(&tcp).await, [format!("database {uid}")]);
     no_errand_is_left(&lane, &tcp).await;
     root.batch_execute(&format!("DROP DATABASE \"{uid}\"")).await.unwrap();
+}
+
+/// `owner` has the name in a datastore of the authority that the lane's own has, `blue` in one of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_in_whose_realm_another_has_the_user_name_is_refused_before_the_fence() {
+    let lane = Lane::new().await.unwrap();
+    let twin = Etcd::start_under(lane.etcd.authority(), &[]).await.unwrap();
+    let apart = Etcd::start().await.unwrap();
+    let user = format!("{}u", lane.namespace);
+    for (tenant, name, etcd) in [("owner", "twin", &twin), ("blue", "apart", &apart)] {
+        let endpoint = etcd.endpoint().to_string();
+        let data_store = lane.put_further_data_store(name, etcd, &endpoint).await.unwrap();
+        let mut manifest = lane.manifest(tenant);
+        manifest["spec"]["dataStore"] = json!(data_store);
+        manifest["spec"]["dataStoreUsername"] = json!(user);
+        lane.create(&manifest).await.unwrap();
+    }
+    let operator = lane.operator().await.unwrap();
+    lane.converged("owner").await.unwrap();
+    let tcp = lane.converged("blue").await.unwrap();
+    send(&lane, &lane.data_store).await;
+    let refused = |tcp: &TenantControlPlane| condition(tcp, "Migration") == "False/MigrationRefused";
+    let refused = lane.tenant_that("blue", "refused", refused).await.unwrap();
+    let why = message(&refused, "Migration");
+    assert!(why.contains(&format!("user name {user} belongs to another tenant")), "{why}");
+    operator.silence(MOMENT).await.unwrap();
+    no_errand_is_left(&lane, &tcp).await;
+    let refused = lane.tenants().get("blue").await.unwrap();
+    assert_eq!(refused.status.unwrap().storage.unwrap().migration, None);
+    let key = format!("/{}/configmaps/default/two", tcp.uid().unwrap());
+    apart.client(&user).await.unwrap().put(key, "two", None).await.unwrap();
+    let users = lane.etcd.root().await.unwrap().user_list().await.unwrap();
+    assert!(!users.users().contains(&user), "{:?}", users.users());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,20 +1,29 @@
 //! A lane with two datastores, the shared etcd and the shared PostgreSQL, and what lies in them.
 
-use k8s_openapi::{ByteString, api::batch::v1::Job, api::core::v1::Secret};
+use std::time::Duration;
+
+use k8s_openapi::{api::batch::v1::Job, api::core::v1::Secret};
 use kamaji_api::v1alpha1::TenantControlPlane;
+use kamaji_datastore::migrate::{Next, Servers, Step};
 use kamaji_e2e::{
-    database::{Database, OPERATOR, PASSWORD},
+    database::Database,
     digest::{steady, store_digest},
+    etcd::proxy::Proxy,
     operator::{
-        Lane, condition, names,
+        Lane, PATIENCE, condition, names,
         node::{Node, Pods},
         wait_for,
     },
     postgres::Postgres,
 };
+use kamaji_operator::migrate::Route;
 use kube::ResourceExt;
 use serde_json::json;
 
+/// How many times as long as others a migration may take.
+const TRIES: usize = 3;
+/// How often a step is tried that a store did not make.
+const AGAIN: Duration = Duration::from_millis(20);
 /// The program of the Jobs.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kamaji");
 
@@ -34,17 +43,30 @@ pub(crate) async fn ground() -> (Lane, String) {
 
 /// The name of another DataStore of this lane, which is this server.
 pub(crate) async fn further<D: Database>(lane: &Lane, server: &D) -> String {
-    let content = |text: &str| json!({ "content": ByteString(text.as_bytes().to_vec()) });
-    let spec = json!({
-        "driver": D::DRIVER.as_str(), "endpoints": [server.endpoint().to_string()],
-        "basicAuth": { "username": content(OPERATOR), "password": content(PASSWORD) },
-        "tlsConfig": { "certificateAuthority": {
-            "certificate": content(server.authority().certificate().pem()),
-        } },
-    });
     let other = format!("other-of-{}", lane.namespace);
-    lane.put(&other, &spec).await.unwrap();
+    lane.put_database(&other, server, server.endpoint()).await.unwrap();
     other
+}
+
+/// The same with a proxy before each of them.
+pub(crate) struct Breakable {
+    pub(crate) lane: Lane,
+    pub(crate) other: String,
+    pub(crate) source: Proxy,
+    pub(crate) target: Proxy,
+}
+
+impl Breakable {
+    pub(crate) async fn new() -> Self {
+        let lane = Lane::without_data_store().await.unwrap();
+        let postgres = Postgres::shared().await.unwrap();
+        let source = Proxy::start(lane.etcd.endpoint()).await.unwrap();
+        let target = Proxy::start(postgres.endpoint()).await.unwrap();
+        let other = format!("other-of-{}", lane.namespace);
+        lane.put_database(&lane.data_store, lane.etcd, source.endpoint()).await.unwrap();
+        lane.put_database(&other, postgres, target.endpoint()).await.unwrap();
+        Self { lane, other, source, target }
+    }
 }
 
 /// A tenant in etcd with one key, and the stand-in that counts its Pods.
@@ -69,15 +91,31 @@ pub(crate) async fn arrived(lane: &Lane, node: &Node, at: &str) -> TenantControl
         });
         is_at && condition(tcp, "Migration") == "True/Settled"
     };
-    let arrived = lane.tenant_that("blue", "arrived", is_there).await;
-    arrived.unwrap_or_else(|error| panic!("{error:#}\n{}", node.words().join("\n")))
+    patiently(lane, node, "arrived", is_there).await
 }
 
 /// The condition of this tenant's migration says this.
 pub(crate) async fn told(lane: &Lane, node: &Node, word: &str) -> TenantControlPlane {
     let says = |tcp: &TenantControlPlane| condition(tcp, "Migration") == word;
-    let told = lane.tenant_that("blue", word, says).await;
-    told.unwrap_or_else(|error| panic!("{error:#}\n{}", node.words().join("\n")))
+    patiently(lane, node, word, says).await
+}
+
+/// The tenant once this is true of it: some of what is waited for takes most of a minute on an idle machine.
+async fn patiently(
+    lane: &Lane,
+    node: &Node,
+    what: &str,
+    holds: impl Fn(&TenantControlPlane) -> bool,
+) -> TenantControlPlane {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match lane.tenant_that("blue", what, &holds).await {
+            Ok(tcp) => return tcp,
+            Err(error) if tries == TRIES => panic!("{error:#}\n{}", node.words().join("\n")),
+            Err(_) => {}
+        }
+    }
 }
 
 /// The tenant writes to etcd.
@@ -120,4 +158,29 @@ pub(crate) async fn no_errand_is_left(lane: &Lane, tcp: &TenantControlPlane) {
 pub(crate) async fn job(lane: &Lane, tcp: &TenantControlPlane) -> Job {
     let name = format!("migrate-{}", tcp.uid().unwrap());
     wait_for(&lane.objects::<Job>(), &name, "there", |_| true).await.unwrap()
+}
+
+/// What the Job does up to the fence is done; returns the Job. Nothing is copied.
+pub(crate) async fn fenced(lane: &Lane, tcp: &TenantControlPlane) -> Job {
+    let job = job(lane, tcp).await;
+    let secret = lane.objects::<Secret>().get(&job.name_any()).await.unwrap();
+    let route = Route::parse(&secret.data.unwrap()["route.json"].0).unwrap();
+    let migration = route.migration().unwrap();
+    let mut last = None;
+    let fencing = async {
+        let mut tick = tokio::time::interval(AGAIN);
+        loop {
+            tick.tick().await;
+            // A store that is slow today is asked again, as the Job does.
+            let made = match migration.next(Servers::Running).await {
+                Ok(Next::Step(Step::Copy)) => return,
+                Ok(_) => migration.step(Servers::Running, &mut |_| {}).await,
+                Err(error) => Err(error),
+            };
+            last = made.err();
+        }
+    };
+    let fenced = tokio::time::timeout(PATIENCE, fencing).await;
+    fenced.unwrap_or_else(|_| panic!("the source is not fenced: {last:?}"));
+    job
 }

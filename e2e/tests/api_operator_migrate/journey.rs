@@ -121,5 +121,9 @@ async fn a_tenant_goes_from_etcd_to_postgres_and_back_and_keeps_everything() {
     for word in ["MigrationPreparing", "MigrationSourceRemoved", "Settled"] {
         assert!(events.iter().any(|event| event.starts_with(word)), "{word}: {events:#?}");
     }
+    // How much it was is told when it has come.
+    let told =
+        |event: &String| event.starts_with("MigrationSwitched: ") && event.contains(" KiB) were copied");
+    assert!(events.iter().any(told), "{events:#?}");
     operator.stop().await.unwrap();
 }

@@ -1,9 +1,6 @@
 //! A store that cannot keep what it should is named, and holds up only what depends on it.
 
-use k8s_openapi::{
-    ByteString,
-    api::{apps::v1::Deployment, core::v1::Secret},
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kamaji_api::v1alpha1::TenantControlPlane;
 use kamaji_e2e::{
     etcd::{
@@ -11,7 +8,7 @@ use kamaji_e2e::{
         proxy::{Mode, Proxy},
     },
     operator::{Lane, condition, message, wait_for},
-    postgres::{OPERATOR, PASSWORD, Postgres},
+    postgres::Postgres,
 };
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -106,15 +103,7 @@ async fn stores_that_are_missing_or_no_etcd_are_refused() {
 async fn a_tenant_that_is_not_on_etcd_can_keep_nothing_in_one() {
     let postgres = Postgres::start().await.unwrap();
     let lane = Lane::without_data_store().await.unwrap();
-    let content = |text: &str| json!({ "content": ByteString(text.as_bytes().to_vec()) });
-    let spec = json!({
-        "driver": "PostgreSQL", "endpoints": [postgres.endpoint().to_string()],
-        "basicAuth": { "username": content(OPERATOR), "password": content(PASSWORD) },
-        "tlsConfig": { "certificateAuthority": {
-            "certificate": content(postgres.authority().certificate().pem()),
-        } },
-    });
-    lane.put_spec(&spec).await.unwrap();
+    lane.put_database(&lane.data_store, &postgres, postgres.endpoint()).await.unwrap();
     let endpoint = second().await.endpoint().to_string();
     lane.put_further_data_store("second", second().await, &endpoint).await.unwrap();
     let operator = lane.operator().await.unwrap();

@@ -86,7 +86,7 @@ async fn look_after(data_store: &DataStore, cx: &Context) -> Result<Action, Erro
     };
     match (due, silence) {
         (_, Some((reason, message))) => {
-            let failed = Examined::Unusable { reason, message, last: used };
+            let failed = Examined::Unusable { reason, message, last: used, untried: None };
             cx.stores.examined(&name, generation, (failed, None));
         }
         (Due::Nothing(_), None) => {}
@@ -145,17 +145,18 @@ async fn examine(
     last: Option<&Arc<OpenStore>>,
     cx: &Context,
 ) -> (Examined, Option<Health>) {
-    let unusable = |(reason, message)| Examined::Unusable { reason, message, last: last.cloned() };
+    let unusable =
+        |(reason, message), untried| Examined::Unusable { reason, message, last: last.cloned(), untried };
     let open = match opening::open(data_store, last, cx).await {
         Ok(open) => open,
-        Err(problem) => return (unusable(problem), None),
+        Err(problem) => return (unusable(problem, None), None),
     };
     match open.store.check().await {
         Ok(health) => {
             tracing::debug!(datastore = data_store.name_any(), ?health, "the datastore answers");
             (Examined::Usable(open), Some(health))
         }
-        Err(error) => (unusable((error.reason(), chain(&error))), None),
+        Err(error) => (unusable((error.reason(), chain(&error)), Some(open)), None),
     }
 }
 

@@ -135,10 +135,10 @@ impl Pass<'_> {
         match self.cx.stores.get(data_store) {
             None => Candidate::Unexamined,
             Some(Examined::Usable(store)) => Candidate::Open { store, trouble: None },
-            Some(Examined::Unusable { reason, message, last: Some(store) }) => {
+            Some(Examined::Unusable { reason, message, last: Some(store), .. }) => {
                 Candidate::Open { store, trouble: Some(failing(reason, message)) }
             }
-            Some(Examined::Unusable { reason, message, last: None }) => {
+            Some(Examined::Unusable { reason, message, last: None, .. }) => {
                 Candidate::Refused(Concern::DataStoreReachable, failing(reason, message))
             }
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use kamaji_api::Child;
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::account::{Account, Credential, Standing};
-use kamaji_datastore::migrate::{Home, Migration, Position, Proof, Token};
+use kamaji_datastore::migrate::{Asked, Home, Migration, Proof, Sight, Token};
 use kamaji_resources::migration::Attempt;
 use kamaji_resources::{Claim, Storage, StorageCredentials};
 use zeroize::Zeroizing;
 
-use super::{STAGE, Site};
+use super::{STAGE, Site, failed};
 use crate::claim::{account, credential};
 use crate::converge::Pass;
 use crate::error::Error;
@@ -50,12 +50,12 @@ impl Engine {
     }
 
     /// How far it is, as the stores tell it.
-    pub(super) async fn position(&self, pass: &Pass<'_>) -> Result<Position, Error> {
-        let position = Box::pin(self.migration().position()).await;
-        position.map_err(|source| Error::Migration {
-            data_store: pass.tenant.data_store.clone(),
-            source: Box::new(source),
-        })
+    pub(super) async fn sight(&self, attempt: &Attempt) -> Result<Sight, Error> {
+        let sight = match self {
+            Self::Whole { migration, .. } => Box::pin(migration.sight(Asked::Both)).await,
+            Self::Half { migration, .. } => Box::pin(migration.sight(Asked::Source)).await,
+        };
+        sight.map_err(|source| failed(attempt, source))
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::TenantId;
 use kamaji_resources::conditions::Concern;
 use kamaji_resources::migration::{Retired, name};
 use kamaji_resources::status::{Facts, Moves};
+use kube::Resource;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 
@@ -86,7 +86,7 @@ impl Pass<'_> {
     /// there, something may be left.
     pub(super) async fn tidy(&self, site: Site<'_>, facts: &mut Facts) -> Result<bool, Error> {
         if let Some(job) = job_of(self.cx, &self.tenant.id) {
-            end(self.cx, &job).await?;
+            remove(self.cx, job.as_ref()).await?;
             return Ok(false);
         }
         let Some(secret) = secret_of(self.cx, &self.tenant.id) else { return Ok(true) };
@@ -107,7 +107,7 @@ impl Pass<'_> {
                 return Ok(false);
             }
         }
-        remove(self.cx, &secret).await?;
+        remove(self.cx, secret.as_ref()).await?;
         Ok(true)
     }
 }
@@ -123,16 +123,10 @@ fn secret_of(cx: &Context, id: &TenantId) -> Option<Arc<Secret>> {
     cx.caches.secrets.get(&ObjectRef::new(&name(id)).within(&cx.settings.migration.namespace))
 }
 
-async fn end(cx: &Context, job: &Job) -> Result<(), Error> {
-    if job.metadata.deletion_timestamp.is_none() {
-        cx.cluster.delete(job).await.map_err(|source| Error::kubernetes(STAGE, source))?;
-    }
-    Ok(())
-}
-
-async fn remove(cx: &Context, secret: &Secret) -> Result<(), Error> {
-    if secret.metadata.deletion_timestamp.is_none() {
-        cx.cluster.delete(secret).await.map_err(|source| Error::kubernetes(STAGE, source))?;
+/// The object is deleted, or is about to go already.
+async fn remove(cx: &Context, object: &impl Resource<DynamicType = ()>) -> Result<(), Error> {
+    if object.meta().deletion_timestamp.is_none() {
+        cx.cluster.delete(object).await.map_err(|source| Error::kubernetes(STAGE, source))?;
     }
     Ok(())
 }
@@ -140,7 +134,7 @@ async fn remove(cx: &Context, secret: &Secret) -> Result<(), Error> {
 /// Nobody copies any more for a tenant that is to go.
 pub(crate) async fn withdraw(cx: &Context, id: &TenantId) -> Result<(), Error> {
     let Some(job) = job_of(cx, id) else { return Ok(()) };
-    end(cx, &job).await?;
+    remove(cx, job.as_ref()).await?;
     let selector = job_selector(id);
     while living_pods(cx, &cx.settings.migration.namespace, &selector).await? > 0 {
         tokio::time::sleep(BEAT).await;
@@ -151,7 +145,7 @@ pub(crate) async fn withdraw(cx: &Context, id: &TenantId) -> Result<(), Error> {
 /// What told the Job of both stores is gone.
 pub(crate) async fn forget(cx: &Context, id: &TenantId) -> Result<(), Error> {
     match secret_of(cx, id) {
-        Some(secret) => remove(cx, &secret).await,
+        Some(secret) => remove(cx, secret.as_ref()).await,
         None => Ok(()),
     }
 }

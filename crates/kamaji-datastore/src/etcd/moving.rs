@@ -31,11 +31,11 @@ use crate::migrate::record::{After, Record, Shape};
 use crate::refusal::Refusal;
 
 /// How much is read at once, in bytes, about.
-const PAGE: i64 = 2 * 1024 * 1024;
+const PAGE: i64 = 1024 * 1024;
 /// How many keys are read at once, at most.
 const KEYS: i64 = 500;
 /// How many keys are read at first, before it is known how large they are.
-const FIRST_KEYS: i64 = 32;
+const FIRST_KEYS: i64 = 8;
 /// Leases are granted for keys that expire within the same so many seconds: none expires early, and none later than this.
 const BUCKET: u64 = 10;
 /// How many writers raise the revision at once.

@@ -6,6 +6,8 @@
 //! | `stage` | how far it is, see [`Stage`] |
 //! | `nonce` | new with every change, so that whoever looked before the change is refused afterwards |
 //! | `fence` | at the target: the nonce of the fence under which its copy was made |
+//! | `read` | at the target: how much of the source has been read at this stage, as `[records, bytes]` |
+//! | `of` | at the target: how much of it there is, once that is known |
 
 use std::fmt;
 
@@ -27,6 +29,17 @@ pub(crate) struct Mark {
     pub(crate) stage: Stage,
     pub(crate) nonce: String,
     pub(crate) fence: Option<String>,
+    pub(crate) read: Option<Amount>,
+    pub(crate) of: Option<Amount>,
+}
+
+/// How much of a tenant's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Keys; between two tables of kine rows, with all history.
+    pub records: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
 }
 
 /// How far a migration is, as one of its datastores tells it.
@@ -95,7 +108,15 @@ impl Mark {
     /// # Errors
     /// [`Error::Refused`] if this system has no random numbers.
     pub(crate) fn new(token: &Token, stage: Stage) -> Result<Self, Error> {
-        Ok(Self { token: token.clone(), stage, nonce: nonce()?, fence: None })
+        Ok(Self { token: token.clone(), stage, nonce: nonce()?, fence: None, read: None, of: None })
+    }
+
+    /// The same under a nonce that was never there before.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn renewed(&self) -> Result<Self, Error> {
+        Ok(Self { nonce: nonce()?, ..self.clone() })
     }
 
     /// Whether whoever has the account must not write.
@@ -109,6 +130,11 @@ impl Mark {
         if let Some(fence) = &self.fence {
             mark["fence"] = fence.as_str().into();
         }
+        for (name, amount) in [("read", self.read), ("of", self.of)] {
+            if let Some(Amount { records, bytes }) = amount {
+                mark[name] = json!([records, bytes]);
+            }
+        }
         mark
     }
 
@@ -120,8 +146,14 @@ impl Mark {
             stage: STAGES.iter().find(|(known, _)| *known == word)?.1,
             nonce: mark["nonce"].as_str()?.to_owned(),
             fence: mark["fence"].as_str().map(str::to_owned),
+            read: amount(&mark["read"]),
+            of: amount(&mark["of"]),
         })
     }
+}
+
+fn amount(pair: &Value) -> Option<Amount> {
+    Some(Amount { records: pair[0].as_u64()?, bytes: pair[1].as_u64()? })
 }
 
 fn nonce() -> Result<String, Error> {
@@ -142,7 +174,10 @@ mod tests {
     fn a_mark_is_read_as_it_was_written() {
         let token = Token::parse("try-1").expect("plain");
         for (_, stage) in STAGES {
-            let mark = Mark { fence: Some("f".to_owned()), ..Mark::new(&token, stage).expect("random") };
+            let plain = Mark::new(&token, stage).expect("random");
+            let (read, of) = (Some(Amount { records: 3, bytes: 1 << 40 }), Some(Amount::default()));
+            let mark = Mark { fence: Some("f".to_owned()), read, of, ..plain.clone() };
+            assert_eq!(Mark::from_json(&plain.to_json()), Some(plain));
             assert_eq!(Mark::from_json(&mark.to_json()), Some(mark));
         }
         assert_ne!(

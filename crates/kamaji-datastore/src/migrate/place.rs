@@ -129,7 +129,7 @@ pub(crate) trait Place: Send + Sync {
     /// The revision is this one, or nearer to it, by about two seconds' work.
     fn raise(&self, to: i64) -> impl Future<Output = Result<(), Trouble>> + Send;
 
-    /// The next records in the order of the shape: about two MiB of them, at least one, or none at the end.
+    /// The next records in the order of the shape: about one MiB of them, at least one, or none at the end.
     fn page(&self, shape: Shape, after: &After) -> impl Future<Output = Result<Vec<Record>, Trouble>> + Send;
 
     /// These are gone, and those are there, if the mark is still as it was.

@@ -1,7 +1,7 @@
 //! What comes next in a migration, given what both datastores say. Nothing here awaits.
 
 use crate::migrate::error::{Error, Side};
-use crate::migrate::mark::{Mark, Stage, Token};
+use crate::migrate::mark::{Amount, Mark, Stage, Token};
 use crate::migrate::record::Shape;
 
 /// How far above the source's revision the target's is raised: so much may the source's grow before it is raised again.
@@ -64,6 +64,46 @@ pub enum Position {
     Switched,
     /// This token was aborted: the tenant stays in the source.
     Aborted,
+}
+
+/// Who is asked how far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Both datastores.
+    Both,
+    /// The source alone: the target is known not to answer.
+    Source,
+}
+
+/// What the datastores say of a migration.
+#[derive(Debug)]
+pub struct Sight {
+    /// How far it is. Only a target that says so counts as a complete copy; one that does not answer says nothing.
+    pub position: Position,
+    /// What is in the way of the next step while API servers may still run.
+    pub obstacle: Option<Error>,
+    /// How much of the source has been read behind the fence: while it is copied, or while it is compared.
+    pub read: Option<Amount>,
+    /// How much was copied, once all is.
+    pub copied: Option<Amount>,
+    /// Differs from an earlier one if anything was done in between.
+    pub sign: Sign,
+}
+
+/// A sign of life of whoever makes a migration's steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    source: (Option<Mark>, Door),
+    /// Nothing if it did not answer.
+    target: Option<(Option<Mark>, Door)>,
+}
+
+impl Sign {
+    /// A target that was not seen is as it was in an earlier sign.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        Self { target: self.target.or_else(|| earlier.target.clone()), ..self }
+    }
 }
 
 /// What one datastore says.
@@ -169,8 +209,28 @@ pub(crate) fn decide(terms: &Terms, servers: Servers, source: &Found, target: &F
     })
 }
 
+/// What the source says, and the target if it was asked and has answered.
+pub(crate) fn sight(terms: &Terms, source: &Found, target: Result<Option<Found>, Error>) -> Sight {
+    let (target, failure) = match target {
+        Ok(target) => (target, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mark = target.as_ref().and_then(|target| target.mark.as_ref());
+    let position = position(&terms.token, source.mark.as_ref(), mark);
+    let copy = mark.filter(|mark| mark.token == terms.token && position != Position::Open);
+    let next = target.as_ref().map(|target| decide(terms, Servers::Running, source, target));
+    let sign = |found: &Found| (found.mark.clone(), found.door);
+    Sight {
+        position,
+        obstacle: failure.or_else(|| next?.err()),
+        read: copy.and_then(|copy| copy.read),
+        copied: copy.and_then(|copy| copy.of),
+        sign: Sign { source: sign(source), target: target.as_ref().map(sign) },
+    }
+}
+
 /// How far a migration is, as the marks say, whatever is in the way of the next step.
-pub(crate) fn position(token: &Token, source: Option<&Mark>, target: Option<&Mark>) -> Position {
+fn position(token: &Token, source: Option<&Mark>, target: Option<&Mark>) -> Position {
     let Some(mark) = source.filter(|mark| mark.token == *token) else { return Position::Open };
     let is_verified = |copy: &Mark| {
         copy.token == *token && copy.stage == Stage::Verified && copy.fence.as_ref() == Some(&mark.nonce)

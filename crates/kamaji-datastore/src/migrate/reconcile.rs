@@ -1,23 +1,39 @@
 //! Both sides are read at once in the same order, and what differs is written, or counted.
 //!
 //! Memory is bounded by one page of each side and one batch. Where it is cut off does not matter: the next one reads
-//! what there is and goes on.
+//! what there is and goes on. Every few seconds the target's mark tells how far it is.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::error;
 use crate::migrate::error::Side;
+use crate::migrate::mark::{Amount, Mark};
 use crate::migrate::place::{Batch, Edits, Trouble, Version};
 use crate::migrate::record::{After, Record, Shape};
 use crate::migrate::sides::Sided;
 
+/// How often the target's mark tells how far it is.
+const NEWS: Duration = Duration::from_secs(3);
+
 /// What is done about a difference.
-#[derive(Clone, Copy)]
-pub(crate) enum Mode<'a> {
-    /// The target is changed, as long as its mark is this one.
-    Write(&'a Version),
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The target is changed, as long as its mark is the one that was left there last.
+    Write,
     /// It is counted.
     Count,
+}
+
+/// The target's mark, which tells how far it is as long as nobody else has changed it.
+pub(crate) struct Marker<'a> {
+    target: &'a Sided,
+    mark: Mark,
+    version: Version,
+    told: Instant,
 }
 
 /// What was seen.
@@ -62,18 +78,44 @@ impl<'a> Pages<'a> {
     }
 }
 
+impl<'a> Marker<'a> {
+    /// The target bears this mark now, if it bore the one of this version.
+    pub(crate) async fn put(target: &'a Sided, version: &Version, mark: Mark) -> Result<Self, Told> {
+        let put = target.place.mark(version, Some(&mark)).await;
+        let version = put.map_err(|trouble| (target.side, trouble))?;
+        Ok(Self { target, mark, version, told: Instant::now() })
+    }
+
+    /// It bears this one instead.
+    pub(crate) async fn replace(self, mark: Mark) -> Result<(), Told> {
+        Self::put(self.target, &self.version, mark).await.map(drop)
+    }
+
+    async fn tell(&mut self, tally: Tally) -> Result<(), Told> {
+        if self.told.elapsed() < NEWS {
+            return Ok(());
+        }
+        let mark = self.mark.renewed().map_err(|error: error::Error| (self.target.side, error.into()))?;
+        let mark = Mark { read: Some(tally.amount()), ..mark };
+        *self = Self::put(self.target, &self.version, mark).await?;
+        Ok(())
+    }
+}
+
 /// The target equals the source, or the differences are counted. `watch` is told of every page of the source.
 pub(crate) async fn reconcile(
-    (source, target): (&Sided, &Sided),
+    (source, marker): (&Sided, &mut Marker<'_>),
     shape: Shape,
-    mode: Mode<'_>,
+    mode: Mode,
     watch: &mut (dyn FnMut(Tally) + Send),
 ) -> Result<Tally, Told> {
+    let target = marker.target;
     let (mut theirs, mut ours) = (Pages::new(source, shape), Pages::new(target, shape));
     let (mut tally, mut edits) = (Tally::default(), Edits::default());
     loop {
         if theirs.queue.is_empty() {
             watch(tally);
+            marker.tell(tally).await?;
         }
         tokio::try_join!(theirs.fill(), ours.fill())?;
         let next = match (theirs.queue.front(), ours.queue.front()) {
@@ -90,9 +132,9 @@ pub(crate) async fn reconcile(
         }
         let Some(edit) = Edit::between(record, copy, shape) else { continue };
         match mode {
-            Mode::Write(version) => {
+            Mode::Write => {
                 if edits.overflows(&edit, target.place.batch()) {
-                    flush(target, shape, version, &mut edits).await?;
+                    flush(marker, shape, &mut edits).await?;
                 }
                 tally.differences += 1;
                 edits.add(edit);
@@ -100,18 +142,17 @@ pub(crate) async fn reconcile(
             Mode::Count => tally.differences += u64::from(!edit.is_expiry()),
         }
     }
-    if let Mode::Write(version) = mode {
-        flush(target, shape, version, &mut edits).await?;
-    }
+    flush(marker, shape, &mut edits).await?;
     watch(tally);
     Ok(tally)
 }
 
-async fn flush(target: &Sided, shape: Shape, version: &Version, edits: &mut Edits) -> Result<(), Told> {
+async fn flush(marker: &Marker<'_>, shape: Shape, edits: &mut Edits) -> Result<(), Told> {
     let edits = std::mem::take(edits);
     if edits.len() == 0 {
         return Ok(());
     }
+    let Marker { target, version, .. } = marker;
     target.place.write(shape, version, &edits).await.map_err(|trouble| (target.side, trouble))
 }
 
@@ -158,6 +199,10 @@ impl Edit {
 }
 
 impl Tally {
+    pub(crate) fn amount(&self) -> Amount {
+        Amount { records: self.records, bytes: self.bytes }
+    }
+
     fn see(&mut self, record: Option<&Record>) {
         if let Some(record) = record {
             self.records += 1;

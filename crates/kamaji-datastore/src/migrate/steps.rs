@@ -5,7 +5,7 @@ use crate::migrate::error::{Error, Side};
 use crate::migrate::mark::{Mark, Stage};
 use crate::migrate::place::{Look, Trouble};
 use crate::migrate::plan::{self, HEADROOM, Next, Servers, Step};
-use crate::migrate::reconcile::{Mode, Tally, Told, reconcile};
+use crate::migrate::reconcile::{Marker, Mode, Tally, Told, reconcile};
 use crate::migrate::sides::Sided;
 
 impl Migration {
@@ -82,32 +82,32 @@ impl Migration {
     /// The target's mark is changed first, so that an earlier runner who still copies is refused.
     async fn copy(&self, (source, target): (&Look, &Look), watch: Watch<'_>) -> Result<(), Halt> {
         self.prove_fenced().await?;
-        let place = &self.target.place;
-        let ours = |trouble| Halt::Told((Side::Target, trouble));
         let copying = self.under_fence(source, Stage::Copying)?;
-        let version = place.mark(&target.version, Some(&copying)).await.map_err(ours)?;
+        let mut marker = Marker::put(&self.target, &target.version, copying).await?;
         let mut show = |tally: Tally| watch(progress(Step::Copy, tally));
-        reconcile((&self.source, &self.target), self.terms.shape, Mode::Write(&version), &mut show).await?;
-        place.settle(self.terms.shape, source.found.revision).await.map_err(ours)?;
-        let copied = self.under_fence(source, Stage::Copied)?;
-        place.mark(&version, Some(&copied)).await.map_err(ours)?;
+        let (sides, shape) = ((&self.source, &mut marker), self.terms.shape);
+        let tally = reconcile(sides, shape, Mode::Write, &mut show).await?;
+        let settled = self.target.place.settle(shape, source.found.revision).await;
+        settled.map_err(|trouble| (Side::Target, trouble))?;
+        let of = Some(tally.amount());
+        marker.replace(Mark { of, ..self.under_fence(source, Stage::Copied)? }).await?;
         Ok(())
     }
 
     async fn verify(&self, (source, target): (&Look, &Look), watch: Watch<'_>) -> Result<(), Halt> {
         self.prove_fenced().await?;
-        let place = &self.target.place;
-        let ours = |trouble| Halt::Told((Side::Target, trouble));
-        let copied = self.under_fence(source, Stage::Copied)?;
-        let version = place.mark(&target.version, Some(&copied)).await.map_err(ours)?;
+        let of = target.found.mark.as_ref().and_then(|mark| mark.of);
+        let copied = Mark { of, ..self.under_fence(source, Stage::Copied)? };
+        let mut marker = Marker::put(&self.target, &target.version, copied).await?;
         let mut show = |tally: Tally| watch(progress(Step::Verify, tally));
-        let tally = reconcile((&self.source, &self.target), self.terms.shape, Mode::Count, &mut show).await?;
+        let (sides, shape) = ((&self.source, &mut marker), self.terms.shape);
+        let tally = reconcile(sides, shape, Mode::Count, &mut show).await?;
         if tally.differences > 0 {
             tracing::warn!(differences = tally.differences, "the copy differs from the source and is mended");
         }
         let stage = if tally.differences == 0 { Stage::Verified } else { Stage::Copying };
-        let mark = self.under_fence(source, stage)?;
-        place.mark(&version, Some(&mark)).await.map_err(ours)?;
+        let of = (stage == Stage::Verified).then(|| tally.amount());
+        marker.replace(Mark { of, ..self.under_fence(source, stage)? }).await?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::account::{Account, Credential};
 use crate::config::{BasicAuth, Settings, Tls};
 use crate::connection::Patience;
 use crate::error::{Cause, Error};
-use crate::postgres::member;
+use crate::postgres::member::{self, Plans};
 
 /// What the tenant may do beyond its own, by the server's own judgement; and another tenant's database to try.
 const LOOK: &str = "\
@@ -27,7 +27,7 @@ pub(crate) async fn prove(
     key_pem: &[u8],
 ) -> Result<(), Error> {
     let settings = settings_of_tenant(settings, account, certificate_pem, key_pem)?;
-    let own = member::connection(&settings, account.schema.as_str())?;
+    let own = member::connection(&settings, account.schema.as_str(), Plans::Any)?;
     own.session(Patience::Lose).await.map_err(|error| match error {
         Error::Forbidden { source, .. } => {
             let doing = format!("let user {} use database {}", account.user, account.schema);
@@ -44,7 +44,7 @@ pub(crate) async fn prove(
     }
     let neighbour: Option<String> = row.get("neighbour");
     let Some(neighbour) = neighbour else { return Ok(()) };
-    match member::connection(&settings, &neighbour)?.session(Patience::Lose).await {
+    match member::connection(&settings, &neighbour, Plans::Any)?.session(Patience::Lose).await {
         Ok(_) => Err(reaches_more()),
         // Denied, or removed meanwhile.
         Err(Error::Forbidden { .. } | Error::Refused { .. }) => Ok(()),

@@ -29,12 +29,33 @@ const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// The connection to one database of a datastore, at the server that takes writes.
 pub(crate) type Connection = connection::Connection<Member>;
 
+/// How a server looks for rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plans {
+    /// As it thinks best.
+    Any,
+    /// In the order of an index wherever there is one. A table that was just filled has no statistics, and without them
+    /// the server reads and sorts all of it for each page. It takes what is discouraged for so expensive that it would
+    /// compile each statement, which takes longer than all else.
+    ByIndex,
+}
+
+impl Plans {
+    fn options(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::ByIndex => " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off -c jit=off",
+        }
+    }
+}
+
 /// Where a server is, and how a session with it is opened.
 #[derive(Clone)]
 pub(crate) struct Member {
     endpoint: Endpoint,
     name: String,
     database: String,
+    plans: Plans,
     login: BasicAuth,
     tls: Option<Handshakes>,
     deadlines: Deadlines,
@@ -61,7 +82,7 @@ pub(crate) struct Session {
 ///
 /// # Errors
 /// [`Error::Settings`] if there is none, or no session could ever be opened with these settings.
-pub(crate) fn connection(settings: &Settings, database: &str) -> Result<Connection, Error> {
+pub(crate) fn connection(settings: &Settings, database: &str, plans: Plans) -> Result<Connection, Error> {
     let unusable = |what: &str| Error::Settings { what: what.to_owned(), source: None };
     if settings.endpoints.is_empty() {
         return Err(unusable("no endpoint is given"));
@@ -79,6 +100,7 @@ pub(crate) fn connection(settings: &Settings, database: &str) -> Result<Connecti
         endpoint: endpoint.clone(),
         name: endpoint.to_string(),
         database: database.to_owned(),
+        plans,
         login: login.clone(),
         tls: tls.clone(),
         deadlines: settings.deadlines,
@@ -138,8 +160,9 @@ impl Member {
         // In the first message, so that no setting of a database or a role can differ: what a tenant calls like a
         // function of the server is never found, and no statement goes on for ever.
         let options = format!(
-            "-c search_path=pg_catalog -c statement_timeout={}",
-            self.deadlines.request.as_millis().max(1)
+            "-c search_path=pg_catalog -c statement_timeout={}{}",
+            self.deadlines.request.as_millis().max(1),
+            self.plans.options()
         );
         config
             .host(self.endpoint.address())

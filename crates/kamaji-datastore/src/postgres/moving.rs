@@ -11,6 +11,7 @@ mod sql;
 
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use tokio_postgres::Row as Answer;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -140,8 +141,8 @@ impl Moving {
         let [create, prev] = [row(|row| row.create_revision), row(|row| row.prev_revision)];
         let leases: Vec<Option<i64>> = puts.iter().map(|put| put.ttl).collect();
         let values: Vec<Option<&[u8]>> = puts.iter().map(|put| put.value.as_deref()).collect();
-        let old = |put: &Record| put.row.as_ref().and_then(|row| row.old_value.clone());
-        let old_values: Vec<Option<Vec<u8>>> = puts.iter().map(old).collect();
+        let rows = puts.iter().map(|put| put.row.as_ref());
+        let old_values: Vec<Option<&[u8]>> = rows.map(|row| row?.old_value.as_deref()).collect();
         let numbers = Type::INT8_ARRAY;
         let columns: [(&(dyn ToSql + Sync), Type); 9] = [
             (&ids, numbers.clone()),
@@ -193,7 +194,7 @@ impl Moving {
 
 impl Place for Moving {
     const KIND: Kind = Kind::Rows;
-    const BATCH: Batch = Batch { records: 500, bytes: 2 * 1024 * 1024 };
+    const BATCH: Batch = Batch { records: 500, bytes: 1024 * 1024 };
 
     async fn look(&self) -> Result<Look, Trouble> {
         let observed = self.observe().await?;
@@ -327,9 +328,11 @@ impl Place for Moving {
         let doing = format!("read the table kine in database {}", self.account.schema);
         if shape == Shape::Rows {
             let rows = self.inside.ask(&doing, |session| async move {
-                session.client.query_typed(sql::PAGE_OF_ROWS, &[(&after.id, Type::INT8)]).await
+                let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&after.id, Type::INT8)];
+                let answers = session.client.query_typed_raw(sql::PAGE_OF_ROWS, parameters).await?;
+                answers.map_ok(|answer| row(&answer)).try_collect::<Vec<_>>().await
             });
-            return Ok(rows.await?.iter().map(row).collect());
+            return Ok(rows.await?);
         }
         if after.key.is_empty() && self.has_strangers().await? {
             return Err(Trouble::Odd(format!("it holds keys outside {PREFIX}")));
@@ -337,9 +340,11 @@ impl Place for Moving {
         let name = format!("{PREFIX}{}", String::from_utf8_lossy(&after.key));
         let name = name.as_str();
         let rows = self.inside.ask(&doing, |session| async move {
-            session.client.query_typed(sql::PAGE_OF_LIVE, &[(&name, Type::TEXT)]).await
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::TEXT)];
+            let answers = session.client.query_typed_raw(sql::PAGE_OF_LIVE, parameters).await?;
+            answers.map_ok(|answer| live(&answer)).try_collect::<Vec<_>>().await
         });
-        Ok(rows.await?.iter().map(live).collect())
+        Ok(rows.await?)
     }
 
     async fn write(&self, shape: Shape, version: &Version, edits: &Edits) -> Result<(), Trouble> {

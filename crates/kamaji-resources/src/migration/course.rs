@@ -1,11 +1,19 @@
 //! What comes next for a tenant whose data is to be in another DataStore, decided from what is known.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kamaji_api::v1alpha1::{Driver, LeftStorageStatus, MigrationStatus};
 
-use super::Errand;
-
+use super::{Errand, Trouble};
 use crate::memory::Claim;
+
+/// How long nothing may be done while the tenant can write nowhere. With what giving up takes it is below a minute.
+const SILENCE: Duration = Duration::from_secs(40);
+/// How long what Pods tell is behind what the stores tell, at most.
+const DELAY: Duration = Duration::from_secs(5);
+/// How long the switch may take once the copy is complete: half a minute of it is what Kubernetes gives Pods to end.
+const LINGERING: Duration = Duration::from_secs(50);
 
 /// One try to move a tenant's data. It is written down before anything is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +97,10 @@ pub struct Given {
     pub hint: Hint,
     /// How many of the tenant's Pods are there, whatever their state.
     pub pods: usize,
+    /// For how long the stores have shown no sign of anything being done.
+    pub silence: Duration,
+    /// What keeps the Job from its work, as far as its Pods tell.
+    pub trouble: Option<Trouble>,
 }
 
 /// What to do for a try that goes on.
@@ -110,8 +122,12 @@ pub enum Move {
 
 /// What to do for a try that goes on.
 ///
-/// A Job that is gone is made again: what it did before, the stores tell it.
+/// A Job that is gone is made again: what it did before, the stores tell it. A tenant that stands waits for no Job that has
+/// failed again and again, nor long for one of which nothing is seen: before the fence there is time.
 pub fn next(given: &Given) -> Move {
+    if let Some(why) = loss(given) {
+        return Move::GiveUp(why);
+    }
     match (given.hint, &given.errand) {
         (Hint::Switched, _) => Move::Arrive,
         // Pods that never end would keep the tenant out for ever.
@@ -122,6 +138,24 @@ pub fn next(given: &Given) -> Move {
         (_, Errand::Absent) => Move::Send,
         (Hint::Fenced, _) => Move::Stop,
         (Hint::Open, Errand::Running | Errand::Complete) => Move::Wait,
+    }
+}
+
+/// Why a tenant that stands is to be let in again where it was.
+fn loss(Given { hint, pods, silence, trouble, .. }: &Given) -> Option<String> {
+    match (hint, trouble) {
+        (Hint::Fenced, Some(Trouble::Lasting(why))) if *silence > DELAY => Some(why.clone()),
+        (Hint::Fenced, trouble) if *silence > SILENCE => {
+            let why = trouble.as_ref().map(|trouble| format!(": {}", trouble.why())).unwrap_or_default();
+            Some(format!("nothing was done for {SILENCE:?} while the tenant stood{why}"))
+        }
+        (Hint::Ready, _) if *silence > LINGERING => Some(match pods {
+            0 => format!("the tenant could not be switched within {LINGERING:?}"),
+            _ => format!(
+                "{pods} of the tenant's Pods did not end within {LINGERING:?}: see why, or delete them"
+            ),
+        }),
+        _ => None,
     }
 }
 
@@ -276,9 +310,55 @@ mod tests {
             (Hint::Switched, failed(), 0, Move::Arrive),
             (Hint::Switched, Errand::Absent, 1, Move::Arrive),
         ] {
-            let given = Given { errand, hint, pods };
+            let given = Given { errand, hint, pods, silence: Duration::ZERO, trouble: None };
             assert_eq!(next(&given), expected, "{given:?}");
         }
+    }
+
+    #[test]
+    fn a_tenant_that_stands_waits_for_no_job_that_is_lost() {
+        let passing = || Some(Trouble::Passing("no room".into()));
+        let lasting = || Some(Trouble::Lasting("it fails".into()));
+        let silent = || Move::GiveUp("nothing was done for 40s while the tenant stood".into());
+        for (hint, pods, seconds, trouble, expected) in [
+            // Before the fence there is time.
+            (Hint::Open, 1, 90, lasting(), Move::Wait),
+            (Hint::Fenced, 0, 40, passing(), Move::Stop),
+            (Hint::Fenced, 0, 5, lasting(), Move::Stop),
+            (Hint::Fenced, 0, 6, lasting(), Move::GiveUp("it fails".into())),
+            (Hint::Fenced, 0, 41, None, silent()),
+            (
+                Hint::Fenced,
+                0,
+                41,
+                passing(),
+                Move::GiveUp("nothing was done for 40s while the tenant stood: no room".into()),
+            ),
+            // Its work is done.
+            (Hint::Ready, 0, 50, lasting(), Move::Switch),
+            (Hint::Ready, 0, 51, None, Move::GiveUp("the tenant could not be switched within 50s".into())),
+            (Hint::Ready, 1, 50, lasting(), Move::Stop),
+            (
+                Hint::Ready,
+                1,
+                51,
+                None,
+                Move::GiveUp("1 of the tenant's Pods did not end within 50s: see why, or delete them".into()),
+            ),
+            (Hint::Switched, 1, 90, lasting(), Move::Arrive),
+        ] {
+            let silence = Duration::from_secs(seconds);
+            let given = Given { errand: Errand::Running, hint, pods, silence, trouble };
+            assert_eq!(next(&given), expected, "{given:?}");
+        }
+        let absent = Given {
+            errand: Errand::Absent,
+            hint: Hint::Fenced,
+            pods: 0,
+            silence: Duration::from_secs(41),
+            trouble: None,
+        };
+        assert_eq!(next(&absent), silent());
     }
 
     #[test]

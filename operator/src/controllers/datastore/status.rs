@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn failed(reason: &'static str) -> Examined {
-        Examined::Unusable { reason, message: "because".into(), last: None }
+        Examined::Unusable { reason, message: "because".into(), last: None, untried: None }
     }
 
     fn status(known: Option<DataStoreStatus>, examined: &Examined) -> DataStoreStatus {
@@ -182,7 +182,8 @@ mod tests {
     fn another_reason_is_news_and_other_words_are_none() {
         let first = status(None, &failed("Unreachable"));
         assert_eq!(news(None, &first).unwrap().reason, "Unreachable");
-        let words = Examined::Unusable { reason: "Unreachable", message: "other".into(), last: None };
+        let words =
+            Examined::Unusable { reason: "Unreachable", message: "other".into(), last: None, untried: None };
         assert_eq!(news(Some(&first), &status(Some(first.clone()), &words)), None);
         let second = status(Some(first.clone()), &failed("ReadOnly"));
         assert_eq!(news(Some(&first), &second).unwrap().reason, "ReadOnly");

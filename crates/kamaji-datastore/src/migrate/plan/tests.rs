@@ -12,7 +12,7 @@ fn terms() -> Terms {
 
 fn mark(whose: &str, stage: Stage) -> Mark {
     let fence = is_of_target(stage).then(|| "fence".to_owned());
-    Mark { token: token(whose), stage, nonce: "fence".to_owned(), fence }
+    Mark { token: token(whose), stage, nonce: "fence".to_owned(), fence, read: None, of: None }
 }
 
 /// An account in use.
@@ -233,4 +233,22 @@ fn in_no_state_two_can_be_written() {
         }
     }
     assert_eq!(seen.len(), 10, "{seen:?}");
+}
+
+#[test]
+fn a_target_that_does_not_answer_hides_what_was_done_and_is_in_the_way() {
+    let (read, of) = (Some(Amount { records: 1, bytes: 2 }), Some(Amount { records: 3, bytes: 4 }));
+    let source = shut(Stage::Fenced, 7);
+    let copied =
+        Found { mark: Some(Mark { read, of, ..mark("mine", Stage::Copied) }), ..shut(Stage::Copied, 8) };
+    let seen = sight(&terms(), &source, Ok(Some(copied.clone())));
+    assert_eq!((seen.position, seen.read, seen.copied), (Position::Fenced, read, of));
+    assert!(seen.obstacle.is_none(), "{seen:?}");
+    let later = Found { mark: copied.mark.map(|mark| Mark { nonce: "later".to_owned(), ..mark }), ..copied };
+    assert_ne!(sight(&terms(), &source, Ok(Some(later))).sign, seen.sign);
+    let unseen = sight(&terms(), &source, Err(Error::InUse));
+    assert_eq!(unseen.sign.clone().after(&seen.sign), seen.sign);
+    assert_eq!((unseen.position, unseen.read, unseen.copied), (Position::Fenced, None, None));
+    assert!(matches!(unseen.obstacle, Some(Error::InUse)), "{unseen:?}");
+    assert!(sight(&terms(), &source, Ok(None)).obstacle.is_none());
 }

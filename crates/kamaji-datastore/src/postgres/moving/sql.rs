@@ -40,28 +40,30 @@ FROM (SELECT 1) AS one LEFT JOIN (pg_class t JOIN pg_namespace m ON m.oid = t.re
 
 /// Whether a key lies where no API server puts one.
 pub(super) const STRANGERS: &str = "\
-SELECT EXISTS (SELECT FROM public.kine WHERE name NOT LIKE '/registry/%' AND name NOT LIKE 'gap-%' \
- AND name NOT IN ('compact_rev_key', 'compact_rev_key_apiserver'))";
+SELECT EXISTS (SELECT FROM public.kine WHERE name COLLATE \"C\" < '/registry/') \
+ OR EXISTS (SELECT FROM public.kine WHERE name COLLATE \"C\" >= '/registry0' AND name NOT LIKE 'gap-%' \
+  AND name NOT IN ('compact_rev_key', 'compact_rev_key_apiserver'))";
 
-/// At most 500 rows of two MiB together, but for the last one.
+/// At most 500 rows of one MiB together, but for the last one.
 pub(super) const PAGE_OF_ROWS: &str = "\
-SELECT k.id::int8 AS id, coalesce(k.name, '')::text AS name, k.created::int8 AS created, k.deleted::int8 AS deleted, \
- k.create_revision::int8 AS create_revision, k.prev_revision::int8 AS prev_revision, k.lease::int8 AS lease, \
- k.value AS value, k.old_value AS old_value FROM (\
-  SELECT s.id, sum(s.size) OVER (ORDER BY s.id) - s.size AS before FROM (\
-   SELECT id, coalesce(octet_length(name), 0) + coalesce(octet_length(value), 0) + coalesce(octet_length(old_value), 0) \
-    AS size FROM public.kine WHERE id > $1 ORDER BY id LIMIT 500) AS s) AS w \
- JOIN public.kine AS k ON k.id = w.id WHERE w.before < 2097152 ORDER BY k.id";
+SELECT w.id::int8 AS id, coalesce(w.name, '')::text AS name, w.created::int8 AS created, w.deleted::int8 AS deleted, \
+ w.create_revision::int8 AS create_revision, w.prev_revision::int8 AS prev_revision, w.lease::int8 AS lease, \
+ w.value AS value, w.old_value AS old_value FROM (\
+  SELECT s.*, sum(s.size) OVER (ORDER BY s.id) - s.size AS before FROM (\
+   SELECT k.*, coalesce(octet_length(k.name), 0) + coalesce(octet_length(k.value), 0) \
+    + coalesce(octet_length(k.old_value), 0) AS size \
+    FROM public.kine AS k WHERE k.id > $1 ORDER BY k.id LIMIT 500) AS s) AS w \
+ WHERE w.before < 1048576 ORDER BY w.id";
 
 /// The same of the newest row of each key that is not deleted.
 pub(super) const PAGE_OF_LIVE: &str = "\
-SELECT k.id::int8 AS id, k.name::text AS name, k.lease::int8 AS lease, k.value AS value FROM (\
-  SELECT s.id, s.name, sum(s.size) OVER (ORDER BY s.name) - s.size AS before FROM (\
-   SELECT n.id, n.name, octet_length(n.name) + coalesce(octet_length(v.value), 0) AS size FROM (\
-    SELECT DISTINCT ON (name COLLATE \"C\") id, name::text COLLATE \"C\" AS name, deleted FROM public.kine \
+SELECT w.id::int8 AS id, w.name AS name, w.lease::int8 AS lease, w.value AS value FROM (\
+  SELECT s.*, sum(s.size) OVER (ORDER BY s.name) - s.size AS before FROM (\
+   SELECT n.*, octet_length(n.name) + coalesce(octet_length(n.value), 0) AS size FROM (\
+    SELECT DISTINCT ON (name COLLATE \"C\") id, name::text COLLATE \"C\" AS name, deleted, lease, value FROM public.kine \
      WHERE name COLLATE \"C\" > $1 AND name COLLATE \"C\" < '/registry0' ORDER BY name COLLATE \"C\", id DESC) AS n \
-   JOIN public.kine AS v ON v.id = n.id WHERE coalesce(n.deleted, 0) = 0 ORDER BY n.name LIMIT 500) AS s) AS w \
- JOIN public.kine AS k ON k.id = w.id WHERE w.before < 2097152 ORDER BY w.name";
+   WHERE coalesce(n.deleted, 0) = 0 ORDER BY n.name LIMIT 500) AS s) AS w \
+ WHERE w.before < 1048576 ORDER BY w.name";
 
 /// What every change of rows depends on: that the role's comment is still the one that was seen.
 macro_rules! if_marked {
