@@ -3,6 +3,7 @@
 //! There are no controllers and no nodes: the test plays the rest of the world.
 
 pub mod front;
+pub mod kine;
 pub(crate) mod process;
 
 use std::{

@@ -38,7 +38,7 @@ pub const SMALL_BYTES: u64 = 64 * 1024;
 pub const PASSWORD: &str = "'\"$()\\`;%@:/?#,&=+[]{}|<>^~$(DB_USER)%41";
 
 /// How long a client of a test waits for one answer.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+const REQUEST_DEADLINE: Duration = Duration::from_mins(1);
 /// What the operator and kine need. Source: the subjects that each of them publishes to.
 pub const RIGHTS: &[&str] = &["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$SYS.REQ.USER.INFO"];
 
@@ -84,6 +84,17 @@ pub enum JetStream {
 pub struct Nats {
     host: Host,
     options: Options,
+}
+
+/// A message that a stream holds.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its subject.
+    pub subject: String,
+    /// What it does to the key of a bucket, if it does not write it.
+    pub operation: Option<String>,
+    /// What it says.
+    pub payload: Vec<u8>,
 }
 
 /// A client of a test, that is not the operator.
@@ -137,6 +148,63 @@ impl Hand {
         let answer = self.client.request(subject.to_owned(), text.to_owned().into()).await?;
         let answer: Value = serde_json::from_slice(&answer.payload)?;
         anyhow::ensure!(answer.get("error").is_none(), "{subject}: {answer}");
+        Ok(())
+    }
+
+    /// Whether a stream took this message, which is the end of a key to whoever reads it.
+    pub async fn end(&self, subject: &str) -> Result<bool> {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("KV-Operation", "DEL");
+        let request = async_nats::Request::new().headers(headers).payload("".into());
+        match self.client.send_request(subject.to_owned(), request).await {
+            Ok(answer) => Ok(serde_json::from_slice::<Value>(&answer.payload)?["seq"].is_u64()),
+            Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A stream took the bytes that another one holds at this subject.
+    pub async fn copy(&self, stream: &str, from: &str, to: &str) -> Result<()> {
+        let verb = format!("$JS.API.DIRECT.GET.{stream}.{from}");
+        let found = self.client.request(verb, Vec::new().into()).await?;
+        anyhow::ensure!(found.status.is_none(), "{from}: nothing is there");
+        let answer = self.client.request(to.to_owned(), found.payload).await?;
+        let answer: Value = serde_json::from_slice(&answer.payload)?;
+        anyhow::ensure!(answer["seq"].is_u64(), "{to}: {answer}");
+        Ok(())
+    }
+
+    /// All that a stream holds, in order.
+    pub async fn messages(&self, stream: &str) -> Result<Vec<Kept>> {
+        let (verb, mut from, mut messages) = (format!("$JS.API.DIRECT.GET.{stream}"), 1, Vec::new());
+        loop {
+            let next = json!({ "seq": from, "next_by_subj": ">" }).to_string();
+            let found = self.client.request(verb.clone(), next.into()).await?;
+            if found.status.is_some() {
+                return Ok(messages);
+            }
+            let headers = found.headers.context("the server tells what it found")?;
+            let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+            from = header("Nats-Sequence").context("it is numbered")?.parse::<u64>()? + 1;
+            messages.push(Kept {
+                subject: header("Nats-Subject").context("it has a subject")?,
+                operation: header("KV-Operation"),
+                payload: found.payload.to_vec(),
+            });
+        }
+    }
+
+    /// A stream took this message, at another subject.
+    pub async fn keep(&self, kept: &Kept, subject: &str) -> Result<()> {
+        let mut request = async_nats::Request::new().payload(kept.payload.clone().into());
+        if let Some(operation) = &kept.operation {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("KV-Operation", operation.as_str());
+            request = request.headers(headers);
+        }
+        let answer = self.client.send_request(subject.to_owned(), request).await?;
+        let answer: Value = serde_json::from_slice(&answer.payload)?;
+        anyhow::ensure!(answer["seq"].is_u64(), "{subject}: {answer}");
         Ok(())
     }
 
@@ -322,6 +390,8 @@ fn configuration(folder: &Path, port: u16, options: &Options) -> Value {
         "listen": format!("127.0.0.1:{port}"),
         "accounts": accounts(options),
         "system_account": "SYSTEM",
+        // What an etcd takes in one request fits into one message of kine's, in base64.
+        "max_payload": 4 << 20,
     });
     if options.door != Door::Clear {
         let file = |name: &str| folder.join(name).display().to_string();

@@ -16,5 +16,7 @@ mod faults;
 mod ground;
 #[path = "api_operator_migrate/journey.rs"]
 mod journey;
+#[path = "api_operator_migrate/nats.rs"]
+mod nats;
 #[path = "api_operator_migrate/steps.rs"]
 mod steps;

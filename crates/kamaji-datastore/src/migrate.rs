@@ -21,8 +21,9 @@
 //! # Never two that can be written
 //! The fence is the datastore's own: in PostgreSQL the role can log in no more, its sessions are ended and it may not
 //! change its table; in MySQL the user is locked, has no rights, and its sessions are ended; in etcd its role is granted
-//! nothing. A write of the tenant's is tried, or in MySQL its log-in, and must be refused, before anything is copied,
-//! compared or switched. While a mark says so, [`ensure`](crate::store::Store::ensure) fails with
+//! nothing; in NATS the bucket's stream takes messages elsewhere. A write of the tenant's is tried, or in MySQL its
+//! log-in, and must be refused, before anything is copied, compared or switched. While a mark says so,
+//! [`ensure`](crate::store::Store::ensure) fails with
 //! [`Moving`](crate::error::Error::Moving) and opens nothing. A target is shut from its claim to its opening.
 //!
 //! [`Migration::abort`] and the switch change the same mark of the source, each only if it is still the fence that was
@@ -32,25 +33,26 @@
 //!
 //! # What is copied
 //! Between two tables of kine the rows, with their ids and all history, so that every watch goes on where it was. In
-//! every other pair what is there now: keys below `/<schema>/` in etcd are those below `/registry/` of kine. Both sides
-//! are read in the same order, page by page, and what differs is put, replaced or deleted, so that a copy that was cut
+//! every other pair what is there now: keys below `/<schema>/` in etcd are those below `/registry/` of kine, in a table or
+//! in a bucket of NATS. Both sides are read in the same order, page by page, and what differs is put, replaced or deleted, so that a copy that was cut
 //! off is continued and a stale one becomes equal. Comparing is the same without writing, byte by byte. Memory is that
 //! of a few pages, whatever the size.
 //!
 //! What expires in etcd expires in the target at the same time or up to ten seconds later. kine keeps how long a row
-//! lasts, and counts from its own start: so it does after a migration.
+//! lasts, and counts from its own start: so it does after a migration. In NATS kine (as of v0.17.5) forgets with each
+//! start what expires, so there what was copied stays until it is written again or deleted.
 //!
 //! # Revisions never go back
 //! What gets new revisions gets greater ones than anyone has seen: the target's is raised above the source's before
-//! anything is copied. With kine that is a row and its sequence, or its `AUTO_INCREMENT`. etcd's is shared by all tenants
-//! and grows by one with each write, so it is raised by writing, mostly before the fence; it is refused if the way is too
-//! long ([`Migration::furthest`]). Read requests are denied too, but a watch that is open goes on, and in etcd shows
-//! revisions that others' writes bring. So API servers may run while the data is copied, but not when it is switched: what
-//! they may have shown by then is looked up once more, and the target is raised above it.
+//! anything is copied. With kine that is a row and its sequence or `AUTO_INCREMENT`, or the number of an empty bucket.
+//! etcd's is shared by all tenants and grows by one with each write, so it is raised by writing, mostly before the fence;
+//! it is refused if the way is too long ([`Migration::furthest`]). Read requests are denied too, but a watch that is open
+//! goes on, and in etcd shows revisions that others' writes bring. So API servers may run while the data is copied, but
+//! not when it is switched: what they may have shown by then is looked up once more, and the target is raised above it.
 //!
 //! API servers compare revisions only as numbers. One that asks for a watch from before the switch is told that it is
-//! too old, and lists anew: in kine by `compact_rev_key`, in etcd by a compaction up to the source's last revision. That
-//! compaction is of all tenants' history, like those that etcd makes every few minutes.
+//! too old, and lists anew: in kine by `compact_rev_key` (`compact_rev_key_apiserver` in NATS), in etcd by a compaction
+//! up to the source's last revision. That compaction is of all tenants' history, like those that etcd makes every few minutes.
 //!
 //! # What the caller does
 //! ```no_run
@@ -76,8 +78,9 @@
 //!
 //! # What is refused
 //! A target that holds what no migration has put there. A table that is not as kine makes it: triggers or expressions of
-//! the tenant's would run as us. Keys that PostgreSQL cannot hold, and those that kine's table in MySQL cannot: beyond ASCII,
-//! longer than 630 bytes with their prefix, or different from another one in their case alone. Values that are encrypted at rest with AES-GCM or a KMS
+//! the tenant's would run as us. Keys that PostgreSQL or NATS cannot hold, and those that kine's table in MySQL cannot:
+//! beyond ASCII, longer than 630 bytes with their prefix, or different from another one in their case alone. Values that
+//! are larger than NATS takes. Values that are encrypted at rest with AES-GCM or a KMS
 //! if their prefix changes, for they are bound to their key.
 
 mod error;

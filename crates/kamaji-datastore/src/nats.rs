@@ -4,13 +4,18 @@
 //! one. The first tenant marks it as its own; the next one is refused.
 
 mod bucket;
+mod codec;
 mod confinement;
+mod exchange;
+mod listing;
 mod mark;
 mod member;
+mod moving;
 mod observe;
 mod plan;
 mod refusal;
 mod rights;
+mod s2;
 mod statement;
 
 use std::fmt;
@@ -22,6 +27,7 @@ use crate::connection::Failure;
 use crate::error::{Error, Foreign, NameProblem};
 use crate::nats::mark::Mark;
 use crate::nats::member::Connection;
+pub(crate) use crate::nats::moving::Moving;
 use crate::nats::plan::{Observed, Step};
 use crate::step::{Aim, Driver};
 use crate::store::{Change, Health, Leftover, Marker, Residue};
@@ -64,6 +70,10 @@ impl Nats {
         confinement::prove(&self.settings, account, certificate, key).await
     }
 
+    pub(crate) fn moving(&self, account: &Account) -> Moving {
+        Moving::new(Arc::clone(&self.connection), account.clone())
+    }
+
     pub(crate) async fn audit(&self) -> Result<Vec<Marker>, Error> {
         let (_, mark) = observe::mark(&self.connection).await?;
         Ok(mark.marker().into_iter().collect())
@@ -99,6 +109,10 @@ impl Driver for Nats {
 
     async fn observe(&self, account: &Account, _: Aim) -> Result<Observed, Failure> {
         observe::account(&self.connection, account).await
+    }
+
+    fn is_moving(observed: &Observed) -> bool {
+        observed.is_moving
     }
 
     fn footprint(&self, account: &Account) -> Residue {

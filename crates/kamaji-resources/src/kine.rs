@@ -19,6 +19,7 @@ use kamaji_api::v1alpha1::Driver;
 
 use crate::checksum;
 
+pub(crate) use endpoint::is_of_nats;
 pub use endpoint::{Place, Told, Unsayable, tell};
 
 /// Name of the container.

@@ -22,6 +22,8 @@ pub use trust::Extent;
 
 /// Bytes of randomness in a password.
 const PASSWORD_BYTES: usize = 32;
+/// Under this key of the Secret the tenant's own password waits while it logs in with another's.
+const OWN_PASSWORD: &str = "OWN_PASSWORD";
 
 /// A tenant's place in its datastore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,9 +132,11 @@ fn finished_config(mut secret: Secret) -> Secret {
     secret
 }
 
-/// The password that the tenant has, whatever else its Secret says.
+/// The password that is the tenant's own, whatever else its Secret says: what it uses in NATS is the DataStore's.
 fn kept_password(held: &HeldSecrets) -> Option<&str> {
-    let password = secret::value(held.get(&Child::DatastoreConfig)?, "DB_PASSWORD")?;
+    let secret = held.get(&Child::DatastoreConfig)?;
+    let is_lent = secret::value(secret, crate::kine::ENDPOINT).is_some_and(crate::kine::is_of_nats);
+    let password = secret::value(secret, if is_lent { OWN_PASSWORD } else { "DB_PASSWORD" })?;
     std::str::from_utf8(password).ok().filter(|password| !password.is_empty())
 }
 

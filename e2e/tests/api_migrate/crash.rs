@@ -55,7 +55,7 @@ async fn conclude(lab: &Lab, tenant: &str, sequel: Sequel) -> Result<()> {
 #[tokio::test]
 async fn it_may_be_killed_between_every_two_steps() -> Result<()> {
     // In the other pairs it is cut off in the middle of every step, too.
-    for pair in [(Kind::Etcd, Kind::Etcd), (Kind::Postgres, Kind::Postgres)] {
+    for pair in [(Kind::Etcd, Kind::Etcd), (Kind::Postgres, Kind::Postgres), (Kind::Nats, Kind::Nats)] {
         let lab = Lab::start(pair).await?;
         for steps in 0.. {
             assert!(steps < ENOUGH, "no end");
@@ -162,8 +162,22 @@ async fn the_wire_to_a_mysql_source_may_be_cut_after_any_message() -> Result<()>
 }
 
 #[tokio::test]
+async fn the_wire_to_a_nats_source_may_be_cut_after_any_message() -> Result<()> {
+    let messages = sweep((Kind::Nats, Kind::Etcd), Wire::Source, Moment::After).await?;
+    assert!(messages > 20, "{messages} messages");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_wire_to_a_mysql_target_may_be_cut_after_any_message() -> Result<()> {
     let messages = sweep((Kind::MySql, Kind::MySql), Wire::Target, Moment::After).await?;
+    assert!(messages > 20, "{messages} messages");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_wire_to_a_nats_target_may_be_cut_after_any_message() -> Result<()> {
+    let messages = sweep((Kind::Etcd, Kind::Nats), Wire::Target, Moment::After).await?;
     assert!(messages > 20, "{messages} messages");
     Ok(())
 }

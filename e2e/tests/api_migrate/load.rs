@@ -121,6 +121,10 @@ fn behind(server: &Server, account: &Account) -> Result<Behind> {
                 ca_pem: postgres.authority().certificate().pem().to_owned(),
             }
         }
+        Server::Nats(nats) => Behind::Kine {
+            endpoint: super::server::bucket::endpoint(nats, account),
+            ca_pem: nats.authority().certificate().pem().to_owned(),
+        },
     })
 }
 
@@ -436,10 +440,15 @@ async fn from_postgres_to_etcd() -> Result<()> {
     Box::pin(under_load((Kind::Postgres, Kind::Etcd))).await
 }
 
+#[tokio::test]
+async fn from_nats_to_nats() -> Result<()> {
+    Box::pin(under_load((Kind::Nats, Kind::Nats))).await
+}
+
 /// A server that nobody stopped goes on, and reads and writes nothing.
 #[tokio::test]
 async fn an_api_server_that_lives_on_can_write_nothing() -> Result<()> {
-    for pair in [(Kind::Etcd, Kind::Postgres), (Kind::Postgres, Kind::Etcd)] {
+    for pair in [(Kind::Etcd, Kind::Postgres), (Kind::Postgres, Kind::Etcd), (Kind::Nats, Kind::Nats)] {
         let lab = Lab::start(pair).await?;
         let source = lab.source("blue");
         lab.from.store()?.ensure(&source).await?;

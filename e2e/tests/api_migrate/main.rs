@@ -36,8 +36,16 @@ const PAIRS_WITH_MYSQL: [(Kind, Kind); 5] = [
 ];
 
 /// Every kind as the source, and as the target.
-const EACH: [(Kind, Kind); 3] =
-    [(Kind::Etcd, Kind::Postgres), (Kind::Postgres, Kind::Etcd), (Kind::MySql, Kind::MySql)];
+const EACH: [(Kind, Kind); 4] = [
+    (Kind::Etcd, Kind::Postgres),
+    (Kind::Postgres, Kind::Etcd),
+    (Kind::MySql, Kind::MySql),
+    (Kind::Nats, Kind::Nats),
+];
+
+/// NATS on both sides. What a kine is started for takes its time, so few tests have them all.
+const PAIRS_WITH_NATS: [(Kind, Kind); 3] =
+    [(Kind::Nats, Kind::Nats), (Kind::Etcd, Kind::Nats), (Kind::Nats, Kind::Postgres)];
 
 /// The account of a tenant in a datastore of this kind.
 fn account(kind: Kind, tenant: &str) -> Account {
@@ -93,6 +101,8 @@ impl Lab {
 
     /// A tenant that uses the source.
     async fn settle(&self, tenant: &str) -> Result<()> {
+        self.from.make_room().await?;
+        self.to.make_room().await?;
         let account = self.source(tenant);
         self.from.store()?.ensure(&account).await?;
         self.from.fill(&account, self.amount).await

@@ -1,25 +1,26 @@
 //! Each kind to each kind: everything arrives, with greater revisions, and only one side can be written at any time.
 
 use anyhow::Result;
+use futures::future::try_join_all;
 use kamaji_datastore::migrate::{Next, Servers, Step};
 use mysql_async::prelude::Queryable;
 
 use super::{
-    Kind, Lab, PAIRS, PAIRS_WITH_MYSQL, finish,
-    server::{Amount, LASTS, Server, mysql},
+    Kind, Lab, PAIRS, PAIRS_WITH_MYSQL, PAIRS_WITH_NATS, finish,
+    server::{Amount, LASTS, Server, bucket, mysql},
     unwatched,
 };
 
 #[tokio::test]
 async fn everything_arrives_and_revisions_go_up() -> Result<()> {
-    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL) {
+    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL).chain(PAIRS_WITH_NATS) {
         let lab = Lab::start(pair).await?;
         let amount = if lab.amount == Amount::Few { Amount::All } else { Amount::AllPlain };
         let lab = Lab { amount, ..lab };
         lab.settle("blue").await?;
         let (source, target) = (lab.source("blue"), lab.target("blue"));
         let before = lab.from.revision(&source).await?;
-        let rows = if lab.from.kind() == Kind::Etcd { Vec::new() } else { lab.from.rows(&source).await? };
+        let rows = if pair.0.has_rows() { lab.from.rows(&source).await? } else { Vec::new() };
 
         let migration = lab.migration("blue", "first")?;
         let next = migration.run(Servers::Running, &mut unwatched).await?;
@@ -29,10 +30,10 @@ async fn everything_arrives_and_revisions_go_up() -> Result<()> {
         assert_eq!(migration.run(Servers::Running, &mut unwatched).await?, Next::Done, "again: {pair:?}");
 
         let after = lab.to.revision(&target).await?;
-        if pair.0 == pair.1 && pair.0 != Kind::Etcd {
+        if pair.0 == pair.1 && pair.0.has_rows() {
             assert_eq!(lab.to.rows(&target).await?, rows, "row by row");
             assert_eq!(after, before);
-        } else if pair.0 != Kind::Etcd && pair.1 != Kind::Etcd {
+        } else if pair.0.has_rows() && pair.1.has_rows() {
             assert_eq!(after, before, "kine's rows keep their revisions");
         } else {
             assert!(after > before, "{pair:?}: {after} after {before}");
@@ -70,6 +71,7 @@ async fn assert_expiry(lab: &Lab) -> Result<()> {
             let lease = "SELECT lease FROM kine WHERE name = '/registry/events/kube-system/0' ORDER BY id DESC LIMIT 1";
             root.query_one(lease, &[]).await?.get::<_, i32>(0).into()
         }
+        Server::Nats(nats) => Box::pin(bucket::lease(nats, &target, "events/kube-system/0")).await?,
     };
     assert!((LASTS - 120..=LASTS + 12).contains(&left), "{left} s left of {LASTS}");
     Ok(())
@@ -151,7 +153,7 @@ async fn who_watches_etcd_from_before_the_switch_starts_over() -> Result<()> {
 async fn a_tenant_can_go_there_and_back_again() -> Result<()> {
     // The way back of a pair is that of another one there.
     let is_one = |(from, to): &(Kind, Kind)| from.word() <= to.word();
-    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL).filter(is_one) {
+    for pair in PAIRS.into_iter().chain(PAIRS_WITH_MYSQL).filter(is_one).chain(PAIRS_WITH_NATS) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         finish(&lab.migration("blue", "there")?).await?;
@@ -165,7 +167,8 @@ async fn a_tenant_can_go_there_and_back_again() -> Result<()> {
 }
 
 /// Every kind as the target, with whole rows and with what is there now.
-const TARGETS: [(Kind, Kind); 5] = [
+const TARGETS: [(Kind, Kind); 6] = [
+    (Kind::Nats, Kind::Nats),
     (Kind::Postgres, Kind::Etcd),
     (Kind::Postgres, Kind::Postgres),
     (Kind::Etcd, Kind::Postgres),
@@ -224,6 +227,29 @@ async fn spoil(lab: &Lab) -> Result<()> {
             )
             .await?;
         }
+        Server::Nats(nats) => Box::pin(bucket::spoil(nats, &target)).await?,
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_in_nats_outnumbers_an_etcd_that_others_write_to() -> Result<()> {
+    let lab = Lab::start((Kind::Etcd, Kind::Nats)).await?;
+    lab.settle("blue").await?;
+    let migration = lab.migration("blue", "first")?;
+    // The copy is complete, and API servers that still run show what others' writes bring.
+    assert_eq!(migration.run(Servers::Running, &mut unwatched).await?, Next::StopServers);
+    let Server::Etcd(etcd) = &lab.from else { unreachable!("as started") };
+    let root = etcd.root().await?;
+    while lab.from.revision(&lab.source("blue")).await? < lab.to.revision(&lab.target("blue")).await? {
+        let put = |_| {
+            let mut root = root.clone();
+            async move { root.put("/neighbour/busy", "", None).await }
+        };
+        try_join_all((0..100).map(put)).await?;
+    }
+    assert_eq!(migration.next(Servers::Gone).await?, Next::Step(Step::Raise));
+    assert_eq!(migration.run(Servers::Gone, &mut unwatched).await?, Next::Done);
+    assert!(lab.to.revision(&lab.target("blue")).await? > lab.from.revision(&lab.source("blue")).await?);
+    lab.assert_moved("blue").await
 }

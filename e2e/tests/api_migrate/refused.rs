@@ -248,7 +248,8 @@ async fn a_tenant_comes_back_although_the_target_is_gone() -> Result<()> {
 
 #[tokio::test]
 async fn neighbours_in_both_datastores_notice_nothing() -> Result<()> {
-    for pair in EACH {
+    // In NATS there are none.
+    for pair in EACH.into_iter().filter(|(kind, _)| *kind != Kind::Nats) {
         let lab = Lab::start(pair).await?;
         lab.settle("blue").await?;
         lab.settle("green").await?;

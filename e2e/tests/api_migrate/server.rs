@@ -1,18 +1,22 @@
 //! Datastores of all kinds, as a tenant and as a test see them.
 
-use std::{collections::BTreeMap, fmt::Write};
+#[path = "bucket.rs"]
+pub(crate) mod bucket;
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use anyhow::{Context, Result};
 use etcd_client::{GetOptions, PutOptions, Txn, TxnOp};
 use kamaji_datastore::{
     account::{Account, Credential},
-    config::{Endpoint, Settings},
+    config::{Deadlines, Endpoint, Settings},
     migrate::{Home, Proof},
     store::Store,
 };
 use kamaji_e2e::{
     etcd::Etcd,
     mariadb::MariaDb,
+    nats::Nats,
     postgres::{KINE as TABLE, Postgres, Session},
 };
 
@@ -25,6 +29,7 @@ pub(crate) enum Kind {
     Etcd,
     MySql,
     Postgres,
+    Nats,
 }
 
 /// A datastore.
@@ -32,6 +37,7 @@ pub(crate) enum Server {
     Etcd(Etcd),
     MySql(MariaDb),
     Postgres(Postgres),
+    Nats(Nats),
 }
 
 /// What is under a key.
@@ -64,15 +70,25 @@ impl Amount {
     }
 }
 
+/// What a machine may take that has other work: whoever gives up earlier would end a migration here, for no Job tries again.
+const PATIENT: Deadlines =
+    Deadlines { connect: Duration::from_mins(1), request: Duration::from_mins(1), pause: Duration::ZERO };
+
 /// How long what expires lasts, in seconds.
 pub(crate) const LASTS: i64 = 600;
 
 impl Kind {
+    /// Whether kine keeps rows there, which are copied with their revisions.
+    pub(crate) fn has_rows(self) -> bool {
+        matches!(self, Self::MySql | Self::Postgres)
+    }
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
             Self::MySql => "mysql",
             Self::Postgres => "postgres",
+            Self::Nats => "nats",
         }
     }
 }
@@ -83,6 +99,7 @@ impl Server {
             Kind::Etcd => Self::Etcd(Box::pin(Etcd::start()).await?),
             Kind::MySql => Self::MySql(Box::pin(MariaDb::start()).await?),
             Kind::Postgres => Self::Postgres(Box::pin(Postgres::start()).await?),
+            Kind::Nats => Self::Nats(Box::pin(Nats::start_with(bucket::options())).await?),
         })
     }
 
@@ -91,6 +108,7 @@ impl Server {
             Self::Etcd(_) => Kind::Etcd,
             Self::MySql(_) => Kind::MySql,
             Self::Postgres(_) => Kind::Postgres,
+            Self::Nats(_) => Kind::Nats,
         }
     }
 
@@ -99,6 +117,7 @@ impl Server {
             Self::Etcd(etcd) => etcd.endpoint(),
             Self::MySql(mysql) => mysql.endpoint(),
             Self::Postgres(postgres) => postgres.endpoint(),
+            Self::Nats(nats) => nats.endpoint(),
         }
     }
 
@@ -111,10 +130,23 @@ impl Server {
     pub(crate) fn store_at(&self, endpoint: &Endpoint) -> Result<Store> {
         let endpoints = vec![endpoint.clone()];
         Ok(match self {
-            Self::Etcd(etcd) => Store::etcd(Settings { endpoints, ..etcd.settings() })?,
-            Self::MySql(mysql) => Store::mysql(Settings { endpoints, ..mysql.settings() })?,
-            Self::Postgres(postgres) => Store::postgres(Settings { endpoints, ..postgres.settings() })?,
+            Self::Etcd(etcd) => Store::etcd(Settings { endpoints, deadlines: PATIENT, ..etcd.settings() })?,
+            Self::MySql(mysql) => {
+                Store::mysql(Settings { endpoints, deadlines: PATIENT, ..mysql.settings() })?
+            }
+            Self::Postgres(postgres) => {
+                Store::postgres(Settings { endpoints, deadlines: PATIENT, ..postgres.settings() })?
+            }
+            Self::Nats(nats) => Store::nats(Settings { endpoints, deadlines: PATIENT, ..nats.settings() })?,
         })
+    }
+
+    /// Nothing of an earlier tenant is there, where there is room for one only.
+    pub(crate) async fn make_room(&self) -> Result<()> {
+        match self {
+            Self::Etcd(_) | Self::MySql(_) | Self::Postgres(_) => Ok(()),
+            Self::Nats(nats) => Box::pin(bucket::clear(nats)).await,
+        }
     }
 
     pub(crate) fn home(&self, account: &Account) -> Result<Home> {
@@ -124,7 +156,7 @@ impl Server {
                 let key_pem = pair.key().pem().as_bytes().to_vec().into();
                 Some(Proof { certificate_pem: pair.certificate().pem().into(), key_pem })
             }
-            Self::MySql(_) | Self::Postgres(_) => None,
+            Self::MySql(_) | Self::Postgres(_) | Self::Nats(_) => None,
         };
         Ok(Home { store: self.store()?, account: account.clone(), proof })
     }
@@ -156,6 +188,7 @@ impl Server {
                     "INSERT INTO kine (id, name) VALUES (-1, 'probe'); DELETE FROM kine WHERE id = -1";
                 Ok(session.batch_execute(probe).await.is_ok())
             }
+            Self::Nats(nats) => Box::pin(bucket::takes_writes(nats, account)).await,
         }
     }
 
@@ -203,6 +236,7 @@ impl Server {
                      FROM unnest($1::text[], $2::int4[], $3::bytea[]) AS u (n, l, v) JOIN kine k ON k.name = n";
                 tenant.execute(newer, &[&names, &leases, &values]).await?;
             }
+            Self::Nats(nats) => Box::pin(bucket::fill(nats, account, amount)).await?,
         }
         Ok(())
     }
@@ -238,6 +272,7 @@ impl Server {
                 };
                 Ok(rows.iter().filter(|row| row.get::<_, i32>("deleted") == 0).map(content).collect())
             }
+            Self::Nats(nats) => Box::pin(bucket::contents(nats, account)).await,
         }
     }
 
@@ -253,6 +288,7 @@ impl Server {
                 let root = postgres.superuser(account.schema.as_str()).await?;
                 Ok(root.query_one("SELECT max(id) FROM public.kine", &[]).await?.get(0))
             }
+            Self::Nats(nats) => Box::pin(bucket::revision(nats, account)).await,
         }
     }
 

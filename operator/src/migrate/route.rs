@@ -106,10 +106,8 @@ impl Station {
         let store = match self.driver {
             Driver::Etcd => Store::etcd(settings)?,
             Driver::MySql => Store::mysql(settings)?,
+            Driver::Nats => Store::nats(settings)?,
             Driver::PostgreSql => Store::postgres(settings)?,
-            other @ Driver::Nats => {
-                anyhow::bail!("data of {} cannot be migrated by this version", other.as_str())
-            }
         };
         let password = self.password.as_ref().map(|password| Password::parse(password.to_string()));
         let account = Account {

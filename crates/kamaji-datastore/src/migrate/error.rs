@@ -86,8 +86,8 @@ pub enum Error {
     /// A write of the tenant was not refused.
     #[error("the source still lets the tenant write after it was fenced; check the rights of its user")]
     NotFenced,
-    /// The table is not as kine makes it.
-    #[error("the table kine of the {side} cannot be read safely, because {why}; remove that first")]
+    /// Table or bucket are not as kine makes them.
+    #[error("what kine keeps in the {side} cannot be read safely, because {why}; remove that first")]
     Odd {
         /// Which one.
         side: Side,

@@ -17,6 +17,9 @@ pub(crate) enum Version {
     /// A text that holds the mark; nothing if there is none.
     #[cfg(any(feature = "mysql", feature = "postgres"))]
     Text(Option<String>),
+    /// NATS: the number of the message that holds both marks, 0 without one, and the word under which its bucket is shut.
+    #[cfg(feature = "nats")]
+    Message { sequence: u64, word: String },
 }
 
 impl Version {
@@ -27,6 +30,8 @@ impl Version {
             Self::Revisions { mark, owner } => (*mark, *owner),
             #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Text(_) => (-1, -1),
+            #[cfg(feature = "nats")]
+            Self::Message { .. } => (-1, -1),
         }
     }
 
@@ -37,6 +42,18 @@ impl Version {
             Self::Text(text) => text.as_deref(),
             #[cfg(feature = "etcd")]
             Self::Revisions { .. } => None,
+            #[cfg(feature = "nats")]
+            Self::Message { .. } => None,
+        }
+    }
+
+    /// The number and the word; none that ever were if it is another driver's.
+    #[cfg(feature = "nats")]
+    pub(crate) fn message(&self) -> (u64, &str) {
+        match self {
+            Self::Message { sequence, word } => (*sequence, word),
+            #[allow(unreachable_patterns, reason = "NATS may be the only driver that is compiled in")]
+            _ => (0, ""),
         }
     }
 }
@@ -60,6 +77,9 @@ pub(crate) enum Kind {
         allow(dead_code, reason = "only what stands behind kine has rows")
     )]
     Rows,
+    /// kine's bucket, with keys below `/registry/`; the revision is the tenant's own.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "no other driver keeps buckets"))]
+    Bucket,
 }
 
 /// How much is written at once.

@@ -11,6 +11,8 @@ use crate::migrate::place::{Batch, Edits, Kind, Look, Place, Trouble, Version};
 use crate::migrate::record::{After, Record, Shape};
 #[cfg(feature = "mysql")]
 use crate::mysql::Moving as MySqlPlace;
+#[cfg(feature = "nats")]
+use crate::nats::Moving as NatsPlace;
 #[cfg(feature = "postgres")]
 use crate::postgres::Moving as PostgresPlace;
 use crate::store::Store;
@@ -27,7 +29,7 @@ impl Sided {
     pub(crate) fn new(side: Side, place: AnyPlace, account: &Account) -> Self {
         let prefix = match place.kind() {
             Kind::Keys => format!("/{}/", account.schema),
-            Kind::Rows => "/registry/".to_owned(),
+            Kind::Rows | Kind::Bucket => "/registry/".to_owned(),
         };
         Self { side, place, prefix }
     }
@@ -39,6 +41,8 @@ pub(crate) enum AnyPlace {
     Etcd(EtcdPlace),
     #[cfg(feature = "mysql")]
     MySql(MySqlPlace),
+    #[cfg(feature = "nats")]
+    Nats(NatsPlace),
     #[cfg(feature = "postgres")]
     Postgres(PostgresPlace),
 }
@@ -50,6 +54,8 @@ macro_rules! each {
             Self::Etcd($place) => $verb,
             #[cfg(feature = "mysql")]
             Self::MySql($place) => $verb,
+            #[cfg(feature = "nats")]
+            Self::Nats($place) => $verb,
             #[cfg(feature = "postgres")]
             Self::Postgres($place) => $verb,
         }
@@ -68,6 +74,8 @@ impl AnyPlace {
             Store::Etcd(etcd) => Self::Etcd(etcd.moving(&home.account, home.proof.clone())),
             #[cfg(feature = "mysql")]
             Store::MySql(mysql) => Self::MySql(mysql.moving(&home.account)?),
+            #[cfg(feature = "nats")]
+            Store::Nats(nats) => Self::Nats(nats.moving(&home.account)),
             #[cfg(feature = "postgres")]
             Store::Postgres(postgres) => Self::Postgres(postgres.moving(&home.account)?),
             #[allow(

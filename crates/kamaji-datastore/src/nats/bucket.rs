@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// Where kine keeps that it works, in every bucket: `/registry/health`, each part in base58.
 const HEALTH: &str = "L8nZchjdPLL.tzCUBDXD";
 
+/// Below it lie the subjects of buckets that no kine writes to. No tenant can have a bucket of this name.
+const ASIDE: &str = "$KV._kamaji_moving";
+
 /// The stream of a bucket.
 pub(crate) fn stream(bucket: &str) -> String {
     format!("KV_{bucket}")
@@ -49,6 +52,30 @@ pub(crate) fn wanted(bucket: &str) -> Value {
     })
 }
 
+/// Where messages for a bucket are taken that is shut under this word, and kept as if they had come from kine.
+pub(crate) fn aside(bucket: &str, word: &str) -> String {
+    format!("{ASIDE}.{bucket}.{word}")
+}
+
+/// The same bucket, to which no kine writes: what it sends finds no stream. Only who knows the word can.
+///
+/// kine does not start with such a bucket; one that runs goes on reading. `subject_transform` is of NATS 2.10.
+pub(crate) fn shut(bucket: &str, word: &str) -> Value {
+    let (from, mut settings) = (format!("{}.>", aside(bucket, word)), wanted(bucket));
+    settings["subject_transform"] = json!({ "src": from, "dest": format!("$KV.{bucket}.>") });
+    settings["subjects"] = json!([from]);
+    settings
+}
+
+/// The word under which a bucket is shut, if it is.
+pub(crate) fn word<'a>(bucket: &str, settings: &'a Value) -> Option<&'a str> {
+    let from = settings["subjects"].get(0)?.as_str()?;
+    let word = from.strip_prefix(ASIDE)?.strip_prefix('.')?.strip_prefix(bucket)?.strip_prefix('.')?;
+    let word = word.strip_suffix(".>")?;
+    let same = ["subjects", "subject_transform"].iter().all(|key| settings[*key] == shut(bucket, word)[*key]);
+    same.then_some(word)
+}
+
 /// What a bucket of kine has nothing of.
 const UNWANTED: &[&str] = &[
     "allow_msg_ttl",
@@ -73,6 +100,8 @@ pub(crate) enum Shape {
     Kine,
     /// A bucket of that name with other settings.
     Bucket,
+    /// What a migration has shut.
+    Shut,
     /// No bucket, or a copy of another.
     Other,
 }
@@ -82,7 +111,13 @@ impl Shape {
     pub(crate) fn of(bucket: &str, settings: &Value) -> Self {
         let wanted = wanted(bucket);
         let nothing = |key: &str| is_nothing(&settings[key]);
-        if settings["subjects"] != wanted["subjects"] || !nothing("mirror") || !nothing("sources") {
+        if !nothing("mirror") || !nothing("sources") {
+            return Self::Other;
+        }
+        if word(bucket, settings).is_some() {
+            return Self::Shut;
+        }
+        if settings["subjects"] != wanted["subjects"] {
             return Self::Other;
         }
         // What belongs to the server itself begins so; kine says nothing of it, and nothing is compared.
@@ -147,6 +182,25 @@ mod tests {
         ] {
             assert_eq!(Shape::of("x", &with(key, value)), Shape::Bucket, "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_migration_shuts_is_known_by_its_word() {
+        let settings = shut("x", "0f");
+        assert_eq!((Shape::of("x", &settings), word("x", &settings)), (Shape::Shut, Some("0f")));
+        assert_eq!((Shape::of("y", &settings), word("y", &settings)), (Shape::Other, None));
+        assert_eq!(word("x", &wanted("x")), None);
+        let mut half = settings.clone();
+        half["subject_transform"] = Value::Null;
+        assert_eq!(Shape::of("x", &half), Shape::Other);
+        assert_eq!(
+            Shape::of("x", &{
+                let mut copy = settings;
+                copy["sources"] = json!([{ "name": "KV_y" }]);
+                copy
+            }),
+            Shape::Other
+        );
     }
 
     #[test]

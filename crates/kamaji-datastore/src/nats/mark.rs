@@ -4,10 +4,13 @@
 //! `owner` is the tenant's UID, `schema` its bucket, `user` the name that the tenant's status has for it. Whoever puts it
 //! says that there must be none yet, and whoever takes it away names its sequence number, which no other ever has: so of
 //! several who claim an account at once one succeeds, and a late removal cannot hit another's mark.
+//!
+//! `migration`, if it is there, is the mark of a migration; so one message holds both, and is changed by number.
 
 use serde_json::{Value, json};
 
 use crate::account::{Account, Owner, Schema, User};
+use crate::migrate::mark::Mark as Migration;
 use crate::store::Marker;
 
 /// Bucket of the marks. No tenant can have a bucket of this name.
@@ -35,9 +38,34 @@ pub(crate) enum Mark {
         user: User,
         /// The message's number in its stream.
         sequence: u64,
+        /// Whether it goes from or to another datastore.
+        underway: Underway,
     },
     /// Something that cannot be read as a mark.
     Unreadable,
+}
+
+/// What a mark says of a migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Underway {
+    /// Nothing.
+    #[default]
+    No,
+    /// This.
+    Marked(Migration),
+    /// Something that cannot be read.
+    Unreadable,
+}
+
+impl Underway {
+    /// Whether nobody but a migration may open the bucket.
+    fn shuts(&self) -> bool {
+        match self {
+            Self::No => false,
+            Self::Marked(migration) => migration.shuts(),
+            Self::Unreadable => true,
+        }
+    }
 }
 
 impl Mark {
@@ -47,8 +75,11 @@ impl Mark {
         let owner = value["owner"].as_str().and_then(|owner| Owner::parse(owner).ok());
         let schema = value["schema"].as_str().and_then(|schema| Schema::parse(schema).ok());
         let user = value["user"].as_str().and_then(|user| User::parse(user).ok());
+        let underway = value.get("migration").map_or(Underway::No, |migration| {
+            Migration::from_json(migration).map_or(Underway::Unreadable, Underway::Marked)
+        });
         match (owner, schema, user) {
-            (Some(owner), Some(schema), Some(user)) => Self::Held { owner, schema, user, sequence },
+            (Some(owner), Some(schema), Some(user)) => Self::Held { owner, schema, user, sequence, underway },
             _ => Self::Unreadable,
         }
     }
@@ -56,6 +87,11 @@ impl Mark {
     /// Whether this is the mark of the account.
     pub(crate) fn is_of(&self, account: &Account) -> bool {
         matches!(self, Self::Held { owner, schema, .. } if *owner == account.owner && *schema == account.schema)
+    }
+
+    /// Whether the account is on its way from or to another datastore, or has left.
+    pub(crate) fn is_moving(&self, account: &Account) -> bool {
+        self.is_of(account) && matches!(self, Self::Held { underway, .. } if underway.shuts())
     }
 
     /// The account that is marked, for a list of all.
@@ -72,8 +108,17 @@ impl Mark {
 
 /// The text of an account's mark.
 pub(crate) fn of(account: &Account) -> String {
+    with_migration(account, None)
+}
+
+/// The text of an account's mark that bears that of a migration.
+pub(crate) fn with_migration(account: &Account, migration: Option<&Migration>) -> String {
     let Account { owner, schema, user, .. } = account;
-    json!({ "owner": owner.as_str(), "schema": schema.as_str(), "user": user.as_str() }).to_string()
+    let mut mark = json!({ "owner": owner.as_str(), "schema": schema.as_str(), "user": user.as_str() });
+    if let Some(migration) = migration {
+        mark["migration"] = migration.to_json();
+    }
+    mark.to_string()
 }
 
 /// The stream that marks lie in: one message for each subject, and every one of them can be taken away by its number.
@@ -100,6 +145,7 @@ pub(crate) fn stream() -> Value {
 mod tests {
     use super::*;
     use crate::account::{Credential, Seal, Standing};
+    use crate::migrate::mark::{Stage, Token};
 
     fn account() -> Account {
         Account {
@@ -120,6 +166,26 @@ mod tests {
         assert!(mark.is_of(&account));
         let holder = Some((account.user.clone(), account.owner.clone()));
         assert_eq!(mark.marker(), Some(Marker { schema: "x".to_owned(), holder }));
+    }
+
+    #[test]
+    fn the_mark_of_a_migration_is_read_and_shuts() {
+        let account = account();
+        let token = Token::parse("try-1").expect("plain");
+        for (stage, shuts) in [(Stage::Fenced, true), (Stage::Copying, true), (Stage::Aborted, false)] {
+            let migration = Migration::new(&token, stage).expect("random");
+            let mark = Mark::read(with_migration(&account, Some(&migration)).as_bytes(), 7);
+            assert!(
+                matches!(&mark, Mark::Held { underway: Underway::Marked(read), .. } if *read == migration)
+            );
+            assert_eq!((mark.is_of(&account), mark.is_moving(&account)), (true, shuts));
+            assert!(
+                !mark.is_moving(&Account { owner: Owner::parse("other").expect("plain"), ..account.clone() })
+            );
+        }
+        let odd = r#"{"owner":"uid","schema":"x","user":"u","migration":{"stage":"newer"}}"#;
+        assert!(Mark::read(odd.as_bytes(), 7).is_moving(&account), "what cannot be read is left alone");
+        assert!(!Mark::read(of(&account).as_bytes(), 7).is_moving(&account));
     }
 
     #[test]

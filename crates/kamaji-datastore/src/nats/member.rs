@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::Request;
-use async_nats::{Auth, Client, ConnectOptions, Event, HeaderMap, ServerError};
+use async_nats::{Auth, Client, ConnectOptions, Event, HeaderMap, Message, ServerError, StatusCode};
+use futures::StreamExt as _;
 use rustls::ClientConfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -227,21 +228,85 @@ impl Session {
         timeout(self.member.deadlines.connect, Box::pin(asked)).await.unwrap_or(false)
     }
 
+    /// The answer to a message for a stream, with these headers, of which none repeats.
+    pub(crate) async fn put(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Value, Complaint> {
+        let mut request = Request::new().payload(body.into());
+        if !headers.is_empty() {
+            request = request.headers(map(headers));
+        }
+        self.request(subject, request).await
+    }
+
+    /// A message was sent to a stream, and nobody waits until it is kept.
+    pub(crate) async fn send(&self, subject: &str, headers: &[(&str, &str)]) -> Result<(), Complaint> {
+        let sent =
+            self.client.publish_with_headers(subject.to_owned(), map(headers), Vec::new().into()).await;
+        sent.map_err(|_| Complaint::Ended)
+    }
+
+    /// The message of a stream with this number; nothing if there is none.
+    pub(crate) async fn get(&self, stream: &str, sequence: u64) -> Result<Option<Message>, Complaint> {
+        let body = json!({ "seq": sequence }).to_string();
+        let request = Request::new().payload(body.into());
+        let message = self.answer(&format!("$JS.API.DIRECT.GET.{stream}"), request).await?;
+        match message.status {
+            None => Ok(Some(message)),
+            Some(StatusCode::NOT_FOUND) => Ok(None),
+            Some(status) => Err(Complaint::Server(status.to_string())),
+        }
+    }
+
+    /// The next messages of a consumer, so many that it is known to have.
+    pub(crate) async fn fetch(
+        &self,
+        (stream, consumer): (&str, &str),
+        messages: usize,
+    ) -> Result<Vec<Message>, Complaint> {
+        let inbox = self.client.new_inbox();
+        let mut fetched = self.client.subscribe(inbox.clone()).await.map_err(|_| Complaint::Ended)?;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let body = json!({ "batch": messages, "no_wait": true }).to_string();
+        let asked = self.client.publish_with_reply(subject, inbox, body.into()).await;
+        asked.map_err(|_| Complaint::Ended)?;
+        let mut found = Vec::with_capacity(messages);
+        while found.len() < messages {
+            match fetched.next().await {
+                Some(message) if message.status.is_none() => found.push(message),
+                Some(_) | None => return Err(Complaint::Ended),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The largest message that the server takes, in bytes.
+    pub(crate) fn largest_message(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
     async fn request(&self, subject: &str, request: Request) -> Result<Value, Complaint> {
+        let answer = self.answer(subject, request).await?;
+        let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| Complaint::Unreadable)?;
+        match answer.get("error") {
+            Some(error) => Err(Complaint::of_answer(error)),
+            None => Ok(answer),
+        }
+    }
+
+    async fn answer(&self, subject: &str, request: Request) -> Result<Message, Complaint> {
         let mut notices = self.notices.clone();
         notices.mark_unchanged();
         if *notices.borrow() == Notice::Ended {
             return Err(Complaint::Ended);
         }
         let answer = self.client.send_request(subject.to_owned(), request.timeout(None));
-        let answer = tokio::select! {
-            answer = answer => answer.map_err(|error| Complaint::of_request(subject, error))?,
-            complaint = complaint(&mut notices) => return Err(complaint),
-        };
-        let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| Complaint::Unreadable)?;
-        match answer.get("error") {
-            Some(error) => Err(Complaint::of_answer(error)),
-            None => Ok(answer),
+        tokio::select! {
+            answer = answer => answer.map_err(|error| Complaint::of_request(subject, error)),
+            complaint = complaint(&mut notices) => Err(complaint),
         }
     }
 }
@@ -279,6 +344,14 @@ impl Notice {
             _ => false,
         }
     }
+}
+
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, *value);
+    }
+    map
 }
 
 /// What the server says against the request that is under way.

@@ -22,7 +22,8 @@ pub(crate) async fn account(connection: &Connection, account: &Account) -> Resul
     let bucket = stream(connection, schema).await?.map(|info| Shape::of(schema, &info["config"]));
     let is_new = mark == Mark::Absent && account.standing == Standing::Claimed;
     let neighbour = if is_new { neighbour(connection, schema).await? } else { None };
-    Ok(Observed { place, mark, bucket, neighbour })
+    let is_moving = mark.is_moving(account);
+    Ok(Observed { place, mark, bucket, neighbour, is_moving })
 }
 
 /// The mark of the NATS account, and whether there is a stream that one can lie in.

@@ -14,6 +14,8 @@ pub(crate) struct Observed {
     pub(crate) bucket: Option<Shape>,
     /// Another bucket in which a kine keeps data. Looked for only by a new tenant where nothing is marked.
     pub(crate) neighbour: Option<String>,
+    /// Whether the tenant is on its way from or to another datastore, or has left.
+    pub(crate) is_moving: bool,
 }
 
 /// Whether there is a stream that marks can lie in.
@@ -70,7 +72,7 @@ pub(crate) fn remove(account: &Account, observed: &Observed) -> Vec<Step> {
     let marked = observed.mark.is_of(account);
     let taken_over = observed.mark == Mark::Absent && account.standing == Standing::Recorded;
     let may_go = match observed.bucket {
-        Some(Shape::Kine | Shape::Bucket) => marked || taken_over,
+        Some(Shape::Kine | Shape::Bucket | Shape::Shut) => marked || taken_over,
         Some(Shape::Other) | None => false,
     };
     let mut steps = Vec::new();

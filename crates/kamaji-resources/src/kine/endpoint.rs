@@ -89,6 +89,11 @@ pub fn tell(place: &Place<'_>) -> Result<Told, Unsayable> {
     Ok(Told { endpoint: Zeroizing::new(endpoint), context: None })
 }
 
+/// Whether kine was told of a NATS.
+pub(crate) fn is_of_nats(endpoint: &[u8]) -> bool {
+    endpoint.starts_with(b"nats://")
+}
+
 /// A sound `host:port`.
 struct Address<'a> {
     host: &'a str,

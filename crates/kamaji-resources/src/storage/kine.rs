@@ -11,7 +11,7 @@ use kamaji_api::{Child, Tenant};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{PASSWORD_BYTES, Storage, StorageCredentials, finished_config, kept_password};
+use super::{OWN_PASSWORD, PASSWORD_BYTES, Storage, StorageCredentials, finished_config, kept_password};
 use crate::kine::{self, Place};
 use crate::secret::{self, HeldSecrets};
 use crate::{Error, checksum};
@@ -41,8 +41,9 @@ impl fmt::Debug for Access {
 impl StorageCredentials {
     /// Credentials for a store of any kind but etcd: what the tenant has is kept, and what it lacks is made.
     ///
-    /// A password is made once in a tenant's life and kept as long as its Secret holds it. The certificates are the
-    /// DataStore's; nothing is issued, so nothing has to be renewed here.
+    /// A password is made once in a tenant's life and kept as long as its Secret holds it; in NATS, where the tenant logs in
+    /// as the DataStore does, it waits beside that password. The certificates are the DataStore's; nothing is issued, so
+    /// nothing has to be renewed here.
     ///
     /// # Errors
     /// [`Error::KineEndpoint`] if kine cannot be told of the store, [`Error::Randomness`].
@@ -78,7 +79,12 @@ impl StorageCredentials {
 
 fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecrets) -> Result<Secret, Error> {
     let child = Child::DatastoreConfig;
-    let login = login(storage, access, held)?;
+    let own = own_password(access, held)?;
+    // In a database each tenant has a user of its own; NATS knows only those that its administrator has made.
+    let login = match storage.driver {
+        Driver::Nats => access.login.clone(),
+        _ => Some((storage.user.clone(), own.clone())),
+    };
     let place = Place {
         driver: storage.driver,
         endpoints: &storage.endpoints,
@@ -94,19 +100,16 @@ fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecret
         ("DB_PASSWORD", password),
         (kine::ENDPOINT, &told.endpoint),
     ];
+    data.extend((storage.driver == Driver::Nats).then_some((OWN_PASSWORD, own.as_str())));
     data.extend(told.context.as_ref().map(|context| (kine::CONTEXT, context.as_str())));
     Ok(finished_config(secret::build(&tenant.id, child, &data)))
 }
 
-type Login = Option<(String, Zeroizing<String>)>;
-
-/// In a database each tenant has a user of its own; NATS knows only those that its administrator has made.
-fn login(storage: &Storage, access: &Access, held: &HeldSecrets) -> Result<Login, Error> {
-    if storage.driver == Driver::Nats {
-        return Ok(access.login.clone());
-    }
-    let password = kept_password(held).map_or_else(new_password, |password| Ok(password.to_owned()))?;
-    Ok(Some((storage.user.clone(), Zeroizing::new(password))))
+/// What the Go operator has left of a tenant of NATS may name the DataStore's password as the tenant's.
+fn own_password(access: &Access, held: &HeldSecrets) -> Result<Zeroizing<String>, Error> {
+    let is_own = |kept: &&str| access.login.as_ref().is_none_or(|(_, lent)| lent.as_str() != *kept);
+    let kept = kept_password(held).filter(is_own);
+    kept.map_or_else(new_password, |kept| Ok(kept.to_owned())).map(Zeroizing::new)
 }
 
 /// The letters of base64url, none of which any driver or shell reads as anything else.

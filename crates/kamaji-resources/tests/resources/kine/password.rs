@@ -6,7 +6,7 @@ use kamaji_api::{Child, labels};
 use kamaji_resources::kine::Unsayable;
 
 use super::{HOSTILE, OF_GO, Store, mysql, nats, postgres};
-use crate::scenario::now;
+use crate::scenario::{self, Ground, clock, now};
 
 fn text(store: &Store, key: &str) -> String {
     let data = store.credentials().unwrap().config.data.unwrap();
@@ -61,6 +61,33 @@ fn a_tenant_of_nats_logs_in_as_its_administrator_says() {
     store.access.login = Some(("kamaji".into(), HOSTILE.to_owned().into()));
     assert_eq!(text(&store, "DB_PASSWORD"), HOSTILE);
     assert!(text(&store, "nats.json").contains("nats://nats.stores:4222"));
+}
+
+#[test]
+fn a_password_of_its_own_waits_while_a_tenant_is_in_nats_and_the_datastores_goes_nowhere_else() {
+    // Through NATS and on: what is held is what the last place left.
+    let moved = |mut to: Store, from: &Store| {
+        to.ground.held.insert(Child::DatastoreConfig, Arc::new(from.credentials().unwrap().config));
+        to
+    };
+    let there = moved(nats(), &postgres());
+    assert_eq!((text(&there, "DB_PASSWORD"), text(&there, "OWN_PASSWORD")), ("s3cret".into(), OF_GO.into()));
+    assert_eq!(text(&moved(mysql(), &there), "DB_PASSWORD"), OF_GO);
+
+    // One that was born there, or taken over there from the Go operator.
+    for known in ["", "s3cret"] {
+        let born = nats().knowing(known);
+        let settled = moved(nats(), &born);
+        let own = text(&settled, "OWN_PASSWORD");
+        assert_eq!((own.len(), text(&settled, "DB_PASSWORD")), (43, "s3cret".to_owned()));
+        assert_eq!(text(&moved(nats(), &settled), "OWN_PASSWORD"), own, "made once");
+        let left = moved(postgres(), &settled);
+        assert_eq!(text(&left, "DB_PASSWORD"), own);
+        assert!(!left.credentials().unwrap().config.data.unwrap().contains_key("OWN_PASSWORD"));
+        let etcd = Ground { held: left.ground.held, ..scenario::named("minimal").ground() };
+        let config = etcd.storage_credentials(clock(now())).config.data.unwrap();
+        assert_eq!(config["DB_PASSWORD"].0, own.as_bytes(), "etcd has no use for it, and keeps it");
+    }
 }
 
 #[test]
