@@ -10,6 +10,7 @@ use crate::postgres::member::Connection;
 use crate::postgres::plan::{Power, Step};
 use crate::postgres::quote::{identifier, literal};
 use crate::postgres::verifier::Verifier;
+use crate::refusal::Refusal;
 use crate::store::Change;
 
 /// Ends every session of a role, and waits up to two seconds for each to be gone.
@@ -29,11 +30,26 @@ pub(crate) async fn make(connection: &Connection, account: &Account, step: &Step
         return Ok(Change::SessionsEnded);
     }
     let sql = sql(account, step)?;
-    let sql = sql.as_str();
-    connection
-        .tell(&doing, Effect::Accounts, |session| async move { session.client.batch_execute(sql).await })
-        .await?;
+    let made = execute(connection, &doing, &sql).await;
+    match made {
+        // The server's own autovacuum may be at work there, and nobody but a superuser may end what has no role.
+        Err(failure) if *step == Step::DropDatabase && failure.refusal == Refusal::Forbidden => {
+            execute(connection, &doing, &drop_when_idle(account)?).await?;
+        }
+        made => made?,
+    }
     Ok(change(step))
+}
+
+async fn execute(connection: &Connection, doing: &str, sql: &str) -> Result<(), Failure> {
+    connection
+        .tell(doing, Effect::Accounts, |session| async move { session.client.batch_execute(sql).await })
+        .await
+}
+
+/// Without force, the server sends its own autovacuum away and waits up to five seconds for everybody else to leave.
+fn drop_when_idle(account: &Account) -> Result<String, Error> {
+    Ok(format!("DROP DATABASE {}", identifier(account.schema.as_str())?))
 }
 
 /// The text of a statement. Two in one text are carried out both or not at all.
