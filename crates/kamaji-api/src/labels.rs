@@ -27,6 +27,10 @@ pub const CHECKSUM: &str = "kamaji.clastix.io/checksum";
 pub const ROTATE: &str = "certs.kamaji.clastix.io/rotate";
 /// Present, with any value: leave the object alone.
 pub const PAUSED: &str = "kamaji.clastix.io/paused";
+/// Beside it: when the pause ends by itself (RFC 3339).
+pub const PAUSED_UNTIL: &str = "kamaji.clastix.io/paused-until";
+/// Beside it: why, for people.
+pub const PAUSE_REASON: &str = "kamaji.clastix.io/pause-reason";
 /// On a TenantControlPlane: `true` lets a Secret `<name>-ca` that we did not make be used as its authority.
 pub const USE_EXISTING_CA: &str = "kamaji.clastix.io/use-existing-ca";
 /// On a TenantControlPlane that is being deleted: its UID lets the deletion end although the data could not be removed.

@@ -28,8 +28,10 @@
 mod child;
 pub mod crd;
 pub mod labels;
+mod pause;
 pub mod tenant;
 pub mod v1alpha1;
 
 pub use child::Child;
+pub use pause::Pause;
 pub use tenant::{Complaints, Tenant, TenantId};

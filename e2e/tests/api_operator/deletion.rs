@@ -1,5 +1,6 @@
 //! Deletion needs no Secret and makes nothing; what is paused is left alone, but for its deletion.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kamaji_api::{labels, v1alpha1::TenantControlPlane};
 use kamaji_e2e::{
@@ -83,7 +84,20 @@ async fn a_paused_tenant_is_not_written_to_until_it_is_deleted() {
     kamaji_e2e::operator::wait_for(&lane.objects(), "blue-admin-kubeconfig", "restored", restored)
         .await
         .unwrap();
-    lane.edit::<TenantControlPlane>("blue", &pause(json!("true"))).await.unwrap();
+
+    let end = Timestamp::now() + SignedDuration::from_secs(3);
+    let mut brief = pause(json!("true"));
+    brief["metadata"]["annotations"][labels::PAUSED_UNTIL] = json!(end.to_string());
+    lane.edit::<TenantControlPlane>("blue", &brief).await.unwrap();
+    operator.silence(MOMENT).await.unwrap();
+    lane.objects::<Secret>().delete("blue-admin-kubeconfig", &DeleteParams::default()).await.unwrap();
+    kamaji_e2e::operator::wait_for(&lane.objects(), "blue-admin-kubeconfig", "restored", restored)
+        .await
+        .unwrap();
+    assert!(Timestamp::now() >= end, "written to while it was paused");
+
+    brief["metadata"]["annotations"][labels::PAUSED_UNTIL] = json!(null);
+    lane.edit::<TenantControlPlane>("blue", &brief).await.unwrap();
     operator.silence(MOMENT).await.unwrap();
     lane.delete("blue").await.unwrap();
     wait_gone(&lane.tenants(), "blue").await.unwrap();

@@ -8,8 +8,8 @@ mod status;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kamaji_api::labels;
 use kamaji_api::v1alpha1::DataStore;
+use kamaji_api::{Pause, labels};
 use kamaji_datastore::store::Health;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -18,6 +18,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::clock;
 use crate::context::{Context, uses};
+use crate::controllers::tenant_control_plane::after;
 use crate::error::{Error, chain};
 use crate::fence;
 use crate::stores::{Due, Examined, OpenStore};
@@ -60,8 +61,9 @@ async fn pass(data_store: &DataStore, cx: &Context) -> Result<Action, Error> {
     if data_store.metadata.deletion_timestamp.is_some() {
         return end(data_store, cx).await;
     }
-    if data_store.annotations().contains_key(labels::PAUSED) {
-        return Ok(Action::await_change());
+    let now = clock::now();
+    if let Some(pause) = Pause::of(data_store.annotations(), now) {
+        return Ok(after(pause, now));
     }
     // It cannot go while tenants use it.
     cx.hold("hold", data_store, labels::DATASTORE_IN_USE_FINALIZER).await?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kamaji_api::v1alpha1::{TenantControlPlane, TenantControlPlaneStatus};
-use kamaji_api::{Complaints, Tenant, TenantId, labels};
+use kamaji_api::{Complaints, Pause, Tenant, TenantId};
 use kamaji_resources::conditions::{Concern, Finding, READY};
 use kamaji_resources::status::{self, Facts};
 use kube::ResourceExt;
@@ -49,9 +50,11 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
     if tcp.metadata.deletion_timestamp.is_some() {
         return limited(cx, Box::pin(dismantle(cx, tcp))).await.map(|()| Action::await_change());
     }
-    if tcp.annotations().contains_key(labels::PAUSED) {
+    let now = clock::now();
+    if let Some(pause) = Pause::of(tcp.annotations(), now) {
+        tracing::info!(tenant = name(tcp), reason = pause.reason, until = ?pause.until, "left alone");
         cx.tenants.leave(&TenantId::of(tcp));
-        return Ok(Action::await_change());
+        return Ok(after(pause, now));
     }
     let tenant = match Tenant::resolve(tcp, &cx.settings.tenant) {
         Ok(tenant) => tenant,
@@ -77,6 +80,12 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
         Outcome::Again { after } => Action::requeue(after.min(cx.settings.resync)),
         Outcome::Waiting | Outcome::Unexamined | Outcome::Written => Action::requeue(cx.settings.resync),
     })
+}
+
+/// An object that is left alone is looked at again when that ends.
+pub(crate) fn after(pause: Pause<'_>, now: Timestamp) -> Action {
+    let left = pause.until.and_then(|until| Duration::try_from(now.duration_until(until)).ok());
+    left.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// A spec that cannot be carried out stays so until somebody changes it.
@@ -155,7 +164,7 @@ async fn limited<T>(cx: &Context, work: impl Future<Output = Result<T, Error>>) 
     tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::TimedOut(limit)))
 }
 
-fn renewal(until: jiff::Timestamp, cx: &Context) -> Duration {
+fn renewal(until: Timestamp, cx: &Context) -> Duration {
     let left = clock::now().duration_until(until);
     Duration::try_from(left)
         .unwrap_or_default()

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kamaji_api::v1alpha1::TenantControlPlane;
-use kamaji_api::{Child, Tenant, labels, tenant};
+use kamaji_api::{Child, Pause, Tenant, tenant};
 
 use super::{Course, Hands, Progress, View, course};
 use crate::anchors::ANCHORS;
@@ -68,7 +68,8 @@ impl fmt::Display for Forecast {
 
 /// What would become of a tenant if it were looked at now.
 pub fn forecast(seen: &Seen<'_>) -> Forecast {
-    if seen.tcp.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(labels::PAUSED)) {
+    let annotations = seen.tcp.metadata.annotations.as_ref();
+    if annotations.is_some_and(|all| Pause::of(all, seen.clock.now).is_some()) {
         return Forecast::Paused;
     }
     let course = judged(seen);
