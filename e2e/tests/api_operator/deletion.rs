@@ -1,10 +1,11 @@
 //! Deletion needs no Secret and makes nothing; what is paused is left alone, but for its deletion.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kamaji_api::{labels, v1alpha1::TenantControlPlane};
 use kamaji_e2e::{
     digest::{store_digest, versions},
+    etcd::now,
     operator::{Lane, wait_gone},
 };
 use kube::{
@@ -85,7 +86,7 @@ async fn a_paused_tenant_is_not_written_to_until_it_is_deleted() {
         .await
         .unwrap();
 
-    let end = Timestamp::now() + SignedDuration::from_secs(3);
+    let end = now() + SignedDuration::from_secs(3);
     let mut brief = pause(json!("true"));
     brief["metadata"]["annotations"][labels::PAUSED_UNTIL] = json!(end.to_string());
     lane.edit::<TenantControlPlane>("blue", &brief).await.unwrap();
@@ -94,7 +95,7 @@ async fn a_paused_tenant_is_not_written_to_until_it_is_deleted() {
     kamaji_e2e::operator::wait_for(&lane.objects(), "blue-admin-kubeconfig", "restored", restored)
         .await
         .unwrap();
-    assert!(Timestamp::now() >= end, "written to while it was paused");
+    assert!(now() >= end, "written to while it was paused");
 
     brief["metadata"]["annotations"][labels::PAUSED_UNTIL] = json!(null);
     lane.edit::<TenantControlPlane>("blue", &brief).await.unwrap();

@@ -52,7 +52,7 @@ pub(crate) enum Underway {
     #[default]
     No,
     /// This.
-    Marked(Migration),
+    Marked(Box<Migration>),
     /// Something that cannot be read.
     Unreadable,
 }
@@ -76,7 +76,8 @@ impl Mark {
         let schema = value["schema"].as_str().and_then(|schema| Schema::parse(schema).ok());
         let user = value["user"].as_str().and_then(|user| User::parse(user).ok());
         let underway = value.get("migration").map_or(Underway::No, |migration| {
-            Migration::from_json(migration).map_or(Underway::Unreadable, Underway::Marked)
+            Migration::from_json(migration)
+                .map_or(Underway::Unreadable, |mark| Underway::Marked(Box::new(mark)))
         });
         match (owner, schema, user) {
             (Some(owner), Some(schema), Some(user)) => Self::Held { owner, schema, user, sequence, underway },
@@ -176,7 +177,7 @@ mod tests {
             let migration = Migration::new(&token, stage).expect("random");
             let mark = Mark::read(with_migration(&account, Some(&migration)).as_bytes(), 7);
             assert!(
-                matches!(&mark, Mark::Held { underway: Underway::Marked(read), .. } if *read == migration)
+                matches!(&mark, Mark::Held { underway: Underway::Marked(read), .. } if **read == migration)
             );
             assert_eq!((mark.is_of(&account), mark.is_moving(&account)), (true, shuts));
             assert!(

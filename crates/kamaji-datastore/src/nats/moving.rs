@@ -64,7 +64,9 @@ impl Seen {
     /// The number of the message that holds the marks, and the migration's.
     fn mark(&self) -> (u64, Option<&Mark>) {
         match &self.observed.mark {
-            OwnMark::Held { sequence, underway: Underway::Marked(mark), .. } => (*sequence, Some(mark)),
+            OwnMark::Held { sequence, underway: Underway::Marked(mark), .. } => {
+                (*sequence, Some(mark.as_ref()))
+            }
             OwnMark::Held { sequence, .. } => (*sequence, None),
             OwnMark::Absent | OwnMark::Unreadable => (0, None),
         }
