@@ -18,6 +18,7 @@ use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::deployment::{self, Inputs};
 use kamaji_resources::rollout::Rollout;
 use kamaji_resources::status::Facts;
+use kamaji_resources::upgrade::Running;
 use kamaji_resources::{
     Anchors, Claim, Clock, Credentials, Endpoint, HeldSecrets, Memory, Storage, StorageCredentials, checksum,
     kine, kubeadm_config, service,
@@ -109,24 +110,22 @@ impl<'a> Pass<'a> {
         }
         let site = Site { open: &open, claim: &claim };
         let held = self.hold_back(facts);
-        facts.held = held.as_ref().map(|held| held.running.clone());
-        let tenant = held.as_ref().map_or_else(
-            || self.tenant.clone(),
-            |held| self.tenant.at(held.running.version.clone(), held.running.emulated.clone()),
-        );
+        facts.held = held.as_ref().map(|held| Running::wanted(&held.tenant));
         match Box::pin(self.timed("migration", self.migrate(site, facts))).await? {
             Stance::Written => Ok(Outcome::Written),
             Stance::Works { again } => {
-                let pass = Pass { tenant: &tenant, ..Pass::new(self.cx, self.tcp, &tenant) };
+                let Some(Held { tenant, finding }) = held else {
+                    let outcome = Box::pin(self.converge((&examined, site), facts)).await?;
+                    return Ok(again.map_or(outcome, |again| self.sooner(outcome, again)));
+                };
+                let pass = Pass::new(self.cx, self.tcp, &tenant);
                 let outcome = Box::pin(pass.converge((&examined, site), facts)).await?;
-                let again = again.or_else(|| held.as_ref().map(|_| upgrade::AGAIN));
-                if let Some(Held { finding, .. }) = held {
-                    facts.find(Concern::ControlPlane, finding);
-                }
-                Ok(again.map_or(outcome, |again| self.sooner(outcome, again)))
+                facts.find(Concern::ControlPlane, finding);
+                Ok(self.sooner(outcome, again.unwrap_or(upgrade::AGAIN)))
             }
             Stance::Stands => {
-                let still = Tenant { replicas: 0, ..tenant };
+                let tenant = held.as_ref().map_or(self.tenant, |held| &held.tenant);
+                let still = Tenant { replicas: 0, ..tenant.clone() };
                 let pass = Pass { care: Care::LeftAlone, ..Pass::new(self.cx, self.tcp, &still) };
                 let outcome = Box::pin(pass.converge((&examined, site), facts)).await?;
                 facts.find(

@@ -5,8 +5,8 @@ pub(crate) mod plan;
 
 use std::time::Duration;
 
-use kamaji_api::labels;
 use kamaji_api::tenant::KubeVersion;
+use kamaji_api::{Tenant, labels};
 use kamaji_resources::conditions::{Concern, Finding};
 use kamaji_resources::status::Facts;
 use kamaji_resources::upgrade::{self, Report, Running, Step, step};
@@ -21,8 +21,8 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(15);
 
 /// An upgrade that may not begin.
 pub(crate) struct Held {
-    /// What goes on running.
-    pub(crate) running: Running,
+    /// The tenant as it goes on: with the version that runs.
+    pub(crate) tenant: Tenant,
     /// Why.
     pub(crate) finding: Finding,
 }
@@ -43,7 +43,7 @@ impl Pass<'_> {
         if let Some(told) = told {
             facts.find(Concern::Upgrade, told);
         }
-        finding.map(|finding| Held { running, finding })
+        finding.map(|finding| Held { tenant: self.tenant.at(running.version, running.emulated), finding })
     }
 
     /// Somebody knows better than the examination, for this version.
