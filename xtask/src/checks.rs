@@ -34,9 +34,10 @@ const HERMETIC: &[Check] = &[
     Check { name: "unit and golden tests", arguments: &["test"] },
 ];
 
+/// Most of their time these tests wait for servers, so there are more of them at once than processors on a small machine.
 const INTEGRATION: Check = Check {
     name: "integration tests (etcd, kube-apiserver)",
-    arguments: &["test", "--package", "kamaji-e2e", "--test", "api_*"],
+    arguments: &["test", "--package", "kamaji-e2e", "--test", "api_*", "--", "--test-threads=4"],
 };
 
 const END_TO_END: Check = Check {

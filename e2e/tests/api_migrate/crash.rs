@@ -1,4 +1,4 @@
-//! It may be cut off at any moment: then it goes on from there, or the tenant is brought back.
+//! It may be cut off at any moment: then it goes on from there, or the tenant is brought back or deleted.
 
 use std::future::ready;
 
@@ -21,11 +21,27 @@ enum Sequel {
     Aborted,
     /// The same, and another one begins anew.
     Repeated,
+    /// The tenant is deleted before anybody goes on.
+    Deleted,
+}
+
+/// Nothing of the tenant is left, wherever its migration had come.
+async fn delete(lab: &Lab, tenant: &str) -> Result<()> {
+    for (server, account) in [(&lab.from, lab.source(tenant)), (&lab.to, lab.target(tenant))] {
+        let store = server.store()?;
+        store.remove(&account).await?;
+        let residue = store.residue(&account).await?;
+        ensure!(residue.is_empty(), "{residue}");
+    }
+    Ok(())
 }
 
 /// Someone else goes on, or brings the tenant back; after the switch there is no way back. Then the tenant is where it
 /// should be, and nowhere else.
 async fn conclude(lab: &Lab, tenant: &str, sequel: Sequel) -> Result<()> {
+    if sequel == Sequel::Deleted {
+        return delete(lab, tenant).await;
+    }
     let migration = lab.migration(tenant, "first")?;
     if sequel == Sequel::Resumed {
         finish(&migration).await?;
@@ -60,9 +76,8 @@ async fn it_may_be_killed_between_every_two_steps() -> Result<()> {
         for steps in 0.. {
             assert!(steps < ENOUGH, "no end");
             let mut more = false;
-            for sequel in [Sequel::Resumed, Sequel::Repeated] {
-                let tenant =
-                    format!("{}{steps}", if sequel == Sequel::Resumed { "resumed" } else { "aborted" });
+            for sequel in [Sequel::Resumed, Sequel::Repeated, Sequel::Deleted] {
+                let tenant = format!("{sequel:?}{steps}").to_lowercase();
                 lab.settle(&tenant).await?;
                 more = advance(&lab.migration(&tenant, "first")?, steps).await?;
                 conclude(&lab, &tenant, sequel)
@@ -77,6 +92,10 @@ async fn it_may_be_killed_between_every_two_steps() -> Result<()> {
     }
     Ok(())
 }
+
+/// What follows one cut after the other.
+const SEQUELS: [Sequel; 5] =
+    [Sequel::Resumed, Sequel::Deleted, Sequel::Aborted, Sequel::Resumed, Sequel::Repeated];
 
 /// Which wire is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +139,7 @@ async fn cut(lab: &Lab, wire: Wire, moment: Moment, messages: usize) -> Result<b
         let side = format!("{wire:?}").to_lowercase();
         assert!(error.to_string().contains(&side), "{messages}: {error}");
     }
-    let sequel = [Sequel::Resumed, Sequel::Aborted, Sequel::Resumed, Sequel::Repeated][messages % 4];
-    let concluded = conclude(lab, &tenant, sequel).await;
+    let concluded = conclude(lab, &tenant, SEQUELS[messages % SEQUELS.len()]).await;
     concluded.map_err(|error| error.context(format!("{} {tenant}", server.kind().word())))?;
     Ok(!is_uncut)
 }

@@ -79,7 +79,7 @@ impl StorageCredentials {
 
 fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecrets) -> Result<Secret, Error> {
     let child = Child::DatastoreConfig;
-    let own = own_password(access, held)?;
+    let own = own_password(storage.driver, access, held)?;
     // In a database each tenant has a user of its own; NATS knows only those that its administrator has made.
     let login = match storage.driver {
         Driver::Nats => access.login.clone(),
@@ -105,10 +105,11 @@ fn config(tenant: &Tenant, storage: &Storage, access: &Access, held: &HeldSecret
     Ok(finished_config(secret::build(&tenant.id, child, &data)))
 }
 
-/// What the Go operator has left of a tenant of NATS may name the DataStore's password as the tenant's.
-fn own_password(access: &Access, held: &HeldSecrets) -> Result<Zeroizing<String>, Error> {
-    let is_own = |kept: &&str| access.login.as_ref().is_none_or(|(_, lent)| lent.as_str() != *kept);
-    let kept = kept_password(held).filter(is_own);
+/// What the Go operator has left of a tenant of NATS names the DataStore's password as the tenant's.
+fn own_password(driver: Driver, access: &Access, held: &HeldSecrets) -> Result<Zeroizing<String>, Error> {
+    let lent =
+        access.login.as_ref().filter(|_| driver == Driver::Nats).map(|(_, password)| password.as_str());
+    let kept = kept_password(held).filter(|kept| lent != Some(*kept));
     kept.map_or_else(new_password, |kept| Ok(kept.to_owned())).map(Zeroizing::new)
 }
 
