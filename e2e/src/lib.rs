@@ -8,6 +8,7 @@ pub mod database;
 pub mod digest;
 pub mod etcd;
 pub mod faults;
+pub mod figures;
 pub mod guest;
 pub mod interior;
 pub mod mariadb;

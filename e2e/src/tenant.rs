@@ -190,6 +190,15 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits until no Pod is left.
+    pub async fn no_pods(&self) -> Result<()> {
+        eventually("the Pods to end", async || {
+            let pods = self.api::<Pod>().list(&ListParams::default()).await?;
+            Ok(pods.items.is_empty().then_some(()))
+        })
+        .await
+    }
+
     /// The data of one of the tenant's Secrets.
     pub async fn secret(&self, tenant: &str, child: Child) -> Result<BTreeMap<String, Vec<u8>>> {
         let name = child.name(tenant);

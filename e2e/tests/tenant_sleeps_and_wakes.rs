@@ -1,10 +1,9 @@
 //! A tenant without replicas sleeps: nothing runs, everything is kept.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
 use kamaji_api::v1alpha1::{Phase, TenantControlPlane};
-use kamaji_e2e::tenant::{eventually, has_note, in_lab, leave_note};
-use kube::{ResourceExt, api::ListParams};
+use kamaji_e2e::tenant::{has_note, in_lab, leave_note};
+use kube::ResourceExt;
 use serde_json::json;
 use xtask::programs::Release;
 
@@ -18,11 +17,7 @@ async fn a_tenant_sleeps_and_wakes_with_its_data() -> Result<()> {
         lab.change("sleeper", &json!({ "controlPlane": { "deployment": { "replicas": 0 } } })).await?;
         let asleep = lab.when("sleeper", "Ready", "False", "Sleeping").await?;
         ensure!(phase(&asleep) == Some(Phase::Sleeping), "the phase is {:?}", phase(&asleep));
-        eventually("the Pods to end", async || {
-            let pods = lab.api::<Pod>().list(&ListParams::default()).await?;
-            Ok(pods.items.is_empty().then_some(()))
-        })
-        .await?;
+        lab.no_pods().await?;
         let kept = lab.store().await?.traces_of(&uid).await?;
         ensure!(
             kept.iter().any(|trace| trace.ends_with("/configmaps/default/note")),

@@ -1,8 +1,8 @@
-//! `cargo xtask bench provision`: how long a tenant takes to be Ready, beside what this machine allows at best. And
-//! `cargo xtask bench datastore`: what datastores cost.
+//! `cargo xtask bench provision`: how long a tenant takes to be Ready, beside what this machine allows at best. `cargo xtask
+//! bench datastore`: what datastores cost. And `cargo xtask bench lifecycle`: what changes of a tenant take.
 
 mod audit;
-mod datastore;
+mod example;
 mod floor;
 mod lone;
 mod operator;
@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-pub use self::datastore::{Amounts, Profile, datastore};
+pub use self::example::{Amounts, Profile, datastore};
 use self::{
     audit::Audit,
     floor::Model,
@@ -58,21 +58,42 @@ pub struct Extent {
 /// Measures on the local cluster, with the operator that is installed there, prints the figures and cleans up.
 pub fn provision(cache: &Cache, extent: Extent) -> Result<()> {
     ensure!(extent.runs > 0 && extent.tenants > 0, "nothing is measured with 0 runs or 0 tenants");
-    ensure!(cluster::is_up(cache)?, "the local cluster does not run: `cargo xtask quickstart` starts it");
     let progress = Progress::default();
+    let (measured, cleaned) = on_cluster(cache, &progress, extent, &|bench| bench.measure())?;
+    println!("\n{}", report::table(&measured?));
+    cleaned
+}
+
+/// Measures changes of tenants on the local cluster, beside bare Deployments there, prints the figures and cleans up.
+pub fn lifecycle(cache: &Cache, runs: usize) -> Result<()> {
+    ensure!(runs > 0, "nothing is measured with 0 runs");
+    let progress = Progress::default();
+    let extent = Extent { runs, tenants: 1 };
+    let (floors, cleaned) = on_cluster(cache, &progress, extent, &|bench| bench.lone_floors())?;
+    let floor = Burst::of(floors?).median();
+    cleaned?;
+    example::lifecycle(&progress, runs, floor)
+}
+
+/// Does this in a namespace of its own, and removes what it made; what was measured counts even if that fails.
+fn on_cluster<T>(
+    cache: &Cache,
+    progress: &Progress,
+    extent: Extent,
+    measure: &dyn Fn(&Bench<'_>) -> Result<T>,
+) -> Result<(Result<T>, Result<()>)> {
+    ensure!(cluster::is_up(cache)?, "the local cluster does not run: `cargo xtask quickstart` starts it");
     programs::ensure(
         cache,
-        &progress,
+        progress,
         &[kubectl::PROGRAM, Program::Etcd, Program::Etcdctl, Program::KubeApiserver(floor::RELEASE)],
     )?;
     let kubectl = Kubectl::new(cache, &cluster::kubeconfig(cache));
     Operator::find(&kubectl)?;
-    let bench = Bench { cache, progress: &progress, kubectl: &kubectl, extent };
-    let measured = bench.measure();
-    // What was measured is shown even if something cannot be removed.
+    let bench = Bench { cache, progress, kubectl: &kubectl, extent };
+    let measured = measure(&bench);
     let cleaned = progress.step("removing what the measurement made", || bench.clean_up());
-    println!("\n{}", report::table(&measured?));
-    cleaned
+    Ok((measured, cleaned))
 }
 
 struct Bench<'a> {
@@ -90,7 +111,8 @@ struct Watches {
 }
 
 impl Bench<'_> {
-    fn measure(&self) -> Result<Figures> {
+    /// An empty namespace, watched, and a tenant in it that bare Deployments are copied from.
+    fn begin(&self) -> Result<(Watches, Model)> {
         self.clean_up()?;
         self.kubectl.apply(&namespace().to_string())?;
         let mut watches = Watches {
@@ -99,6 +121,11 @@ impl Bench<'_> {
             secrets: Sightings::of(self.kubectl, NAMESPACE, "secrets")?,
         };
         let model = self.progress.step("making a model tenant", || self.model(&mut watches))?;
+        Ok((watches, model))
+    }
+
+    fn measure(&self) -> Result<Figures> {
+        let (mut watches, model) = self.begin()?;
         let mut figures = Figures::new(self.extent.tenants);
         for run in 0..self.extent.runs {
             self.run(&model, run, &mut watches, &mut figures)?;
@@ -131,12 +158,7 @@ impl Bench<'_> {
     fn run(&self, model: &Model, run: usize, watches: &mut Watches, figures: &mut Figures) -> Result<()> {
         let lone = self.progress.step("a lone kube-apiserver", || lone::measure(self.cache, model))?;
         figures.lone.push(lone);
-        let floor = self.progress.step("a bare Deployment", || {
-            let names = [format!("floor-{run}")];
-            let burst = self.floors(model, &names, watches)?;
-            self.remove_floors(&names, watches)?;
-            Ok(burst.last())
-        })?;
+        let floor = self.lone_floor(model, run, watches)?;
         figures.floor.push(floor);
         let tenant = self.progress.step("a tenant", || {
             let names = [format!("tenant-{run}")];
@@ -152,6 +174,20 @@ impl Bench<'_> {
             seconds(tenant)
         ));
         Ok(())
+    }
+
+    fn lone_floor(&self, model: &Model, run: usize, watches: &mut Watches) -> Result<Duration> {
+        self.progress.step("a bare Deployment", || {
+            let names = [format!("floor-{run}")];
+            let burst = self.floors(model, &names, watches)?;
+            self.remove_floors(&names, watches)?;
+            Ok(burst.last())
+        })
+    }
+
+    fn lone_floors(&self) -> Result<Vec<Duration>> {
+        let (mut watches, model) = self.begin()?;
+        (0..self.extent.runs).map(|run| self.lone_floor(&model, run, &mut watches)).collect()
     }
 
     /// Many tenants at once, and what the operator costs with them.

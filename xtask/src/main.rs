@@ -125,6 +125,12 @@ enum BenchTask {
         #[arg(long)]
         development: bool,
     },
+    /// What changes of a tenant take on the local cluster, and what clients notice of them.
+    Lifecycle {
+        /// How often a tenant that nobody uses is changed.
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        runs: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -153,6 +159,7 @@ fn run() -> Result<()> {
             let profile = if development { Profile::Development } else { Profile::Release };
             bench::datastore(&cache, profile, &bench::Amounts { tenants, accounts, mib })
         }
+        Task::Bench(BenchTask::Lifecycle { runs }) => bench::lifecycle(&cache, runs),
         Task::Generate { check: true } => generate::check(),
         Task::Generate { check: false } => generate::write(),
     }

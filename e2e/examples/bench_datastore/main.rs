@@ -4,14 +4,12 @@
 
 mod accounts;
 mod migration;
-mod report;
 mod tenants;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use kamaji_e2e::figures::{self, Line};
 use kamaji_e2e::{database::Database, etcd::Etcd, mariadb::MariaDb, nats::Nats, postgres::Postgres};
-
-use report::Line;
 
 /// How much is measured.
 #[derive(Parser)]
@@ -45,7 +43,7 @@ async fn main() -> Result<std::process::ExitCode> {
     lines.extend(Box::pin(of_one_kind::<Nats>(&arguments)).await?);
     lines.push(Box::pin(tenants::beside_a_dead_datastore(arguments.tenants)).await?);
     lines.extend(Box::pin(migration::all(arguments.mib)).await?);
-    println!("\n{}", report::table(&lines));
+    println!("\n{}", figures::table(&lines));
     Ok(std::process::ExitCode::SUCCESS)
 }
 

@@ -14,16 +14,14 @@ use kamaji_datastore::migrate::{Asked, Migration, Next, Position, Servers};
 use kamaji_e2e::{
     database::{Database, Host},
     etcd::{Etcd, Options},
+    figures::Line,
     mariadb::MariaDb,
     nats::Nats,
     postgres::Postgres,
 };
 use kamaji_operator::migrate::{KeyPair, Login, Route, Station};
 
-use crate::{
-    accounts::{PASSWORD, account},
-    report::Line,
-};
+use crate::accounts::{PASSWORD, account};
 
 /// The way, on which every pair is passed. What cannot be passed yet is said, and the way goes on behind it.
 const WAY: [Driver; 11] = [

@@ -6,12 +6,11 @@ use anyhow::Result;
 use kamaji_e2e::{
     database::Database,
     etcd::proxy::{Mode, Proxy},
+    figures::{Line, percentile},
     operator::{Lane, condition, described::spec_for, wait_gone},
     postgres::Postgres,
 };
 use serde_json::json;
-
-use crate::report::{Line, median};
 
 /// How many tenants have the datastore that dies.
 const STUCK: usize = 6;
@@ -67,7 +66,7 @@ pub(crate) async fn beside_a_dead_datastore(count: usize) -> Result<Line> {
         all_say(&lane, "False/").await?;
         dead.extend(made(&lane, &format!("dead-{round}"), count).await?);
     }
-    let (well, dead) = (median(&well), median(&dead));
+    let (well, dead) = (percentile(&well, 50), percentile(&dead, 50));
     let ratio = dead.as_secs_f64() / well.as_secs_f64();
     Ok(Line::new(
         format!("a tenant made beside {STUCK} on a dead datastore / beside the same {STUCK} on a sound one"),

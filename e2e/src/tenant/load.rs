@@ -13,6 +13,8 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::figures;
+
 /// From one request to the next of each kind: fifty each second together.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -30,12 +32,40 @@ pub struct Load {
 pub struct Served {
     /// Requests that were answered, be it at the second try.
     pub answered: usize,
+    /// Requests that were made a second time.
+    pub repeated: usize,
     /// Requests that failed twice in a row, with why.
     pub failed: Vec<String>,
+    /// How long each request took, both tries together.
+    pub times: Vec<Duration>,
     /// Changes that watchers saw.
     pub seen: usize,
-    /// The longest that a request took, both tries together.
-    pub slowest: Duration,
+    /// The longest time for which a watcher saw no change, although there was one every 40 ms.
+    pub longest_gap: Duration,
+}
+
+impl Served {
+    /// One line that tells it all.
+    pub fn told(&self) -> String {
+        let Self { answered, repeated, failed, seen, .. } = self;
+        format!(
+            "{} of {} requests failed ({repeated} were repeated), p99 {} ms, longest {} ms; {seen} changes seen, longest gap {} ms",
+            failed.len(),
+            answered + failed.len(),
+            figures::percentile(&self.times, 99).as_millis(),
+            figures::percentile(&self.times, 100).as_millis(),
+            self.longest_gap.as_millis(),
+        )
+    }
+
+    fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.repeated += other.repeated;
+        self.failed.extend(other.failed);
+        self.times.extend(other.times);
+        self.seen += other.seen;
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
+    }
 }
 
 impl Load {
@@ -77,11 +107,7 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Served::default();
         while let Some(served) = self.tasks.join_next().await {
-            let served = served??;
-            all.answered += served.answered;
-            all.failed.extend(served.failed);
-            all.seen += served.seen;
-            all.slowest = all.slowest.max(served.slowest);
+            all.add(served??);
         }
         Ok(all)
     }
@@ -107,11 +133,12 @@ where
     while !stop.load(Ordering::Relaxed) {
         pause.tick().await;
         let begin = Instant::now();
-        let result = match request().await {
-            Ok(()) => Ok(()),
-            Err(_) => request().await,
-        };
-        served.slowest = served.slowest.max(begin.elapsed());
+        let mut result = request().await;
+        if result.is_err() {
+            served.repeated += 1;
+            result = request().await;
+        }
+        served.times.push(begin.elapsed());
         match result {
             Ok(()) => served.answered += 1,
             Err(error) => served.failed.push(error.to_string()),
@@ -125,6 +152,7 @@ async fn watch(api: Api<ConfigMap>, stop: Arc<AtomicBool>, written: Arc<AtomicUs
     let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let mut changes = Box::pin(watcher(api, config).default_backoff().applied_objects());
     let (mut served, mut newest, mut last) = (Served::default(), 0, 0);
+    let mut seen = Instant::now();
     loop {
         let is_over = stop.load(Ordering::Relaxed) && last >= written.load(Ordering::Relaxed);
         if is_over {
@@ -137,6 +165,7 @@ async fn watch(api: Api<ConfigMap>, stop: Arc<AtomicBool>, written: Arc<AtomicUs
         anyhow::ensure!(version >= newest, "a watcher saw {version} after {newest}");
         newest = version;
         served.seen += 1;
+        served.longest_gap = served.longest_gap.max(std::mem::replace(&mut seen, Instant::now()).elapsed());
         last = object.data.context("data")?.get("number").context("a number")?.parse()?;
     }
 }

@@ -32,7 +32,7 @@ impl Burst {
         self.0.first().copied().unwrap_or_default()
     }
 
-    fn median(&self) -> Duration {
+    pub(super) fn median(&self) -> Duration {
         let middle = self.0.len() / 2;
         match self.0.len() {
             0 => Duration::ZERO,

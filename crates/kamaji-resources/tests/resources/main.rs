@@ -8,6 +8,7 @@ mod golden;
 mod kine;
 mod konnectivity;
 mod migration;
+mod pins;
 mod pod_security;
 mod properties;
 mod renewal;
