@@ -1,6 +1,12 @@
 //! A datastore's server that a test starts, of whatever kind.
 
-use std::{ops::Deref, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    ops::Deref,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use jiff::SignedDuration;
@@ -105,6 +111,40 @@ pub struct Host {
     endpoint: Endpoint,
 }
 
+/// What a server's data is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// The same as everything else.
+    Shared,
+    /// A small one of its own, that can be filled. Making it needs root.
+    Small,
+}
+
+/// Puts a folder onto a file system of its own, which only the program sees that is started then, and goes with it.
+const SMALL_DISK: &str = r#"
+folder=$1; size=$2; shift 2
+mkdir "$folder.small" && mount -t tmpfs -o "size=$size" none "$folder.small" && cp -a "$folder/." "$folder.small" &&
+chown --reference="$folder" "$folder.small" && chmod --reference="$folder" "$folder.small" &&
+mount --bind "$folder.small" "$folder" && exec "$@"
+"#;
+/// Room for a new server, and for a little more.
+const SMALL_SIZE: &str = "128m";
+/// What a small disk is filled with.
+const FILLING: &str = "filling";
+/// More than it can hold, in pages of 4 KiB.
+const MOST_PAGES: usize = 1 << 18;
+
+/// The words that start a program whose folder of this name is on such a disk.
+pub(crate) fn on(disk: Disk, folder: &Path, program: &str, arguments: Vec<String>) -> (PathBuf, Vec<String>) {
+    if disk == Disk::Shared {
+        return (program.into(), arguments);
+    }
+    let mut words: Vec<String> = ["--mount", "sh", "-c", SMALL_DISK, "sh"].map(str::to_owned).into();
+    words.extend([folder.display().to_string(), SMALL_SIZE.to_owned(), program.to_owned()]);
+    words.extend(arguments);
+    ("unshare".into(), words)
+}
+
 /// Where a server is about to be started.
 pub(crate) struct Site {
     pub(crate) name: &'static str,
@@ -167,6 +207,32 @@ impl Host {
     /// A client certificate for this user.
     pub fn certificate_of(&self, user: &str) -> Result<Pair> {
         Ok(self.authority.issue(&client_leaf(user), now())?)
+    }
+
+    /// There is no room left on the server's small disk, which this folder is on.
+    pub(crate) fn fill(&self, folder: &str) -> Result<()> {
+        let path = self.seen_by_server(folder).join(FILLING);
+        let mut file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        let zeros = [0; 4096];
+        for _ in 0..MOST_PAGES {
+            match file.write_all(&zeros) {
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                written => written?,
+            }
+        }
+        bail!("{} is on no small disk", path.display())
+    }
+
+    /// There is room again.
+    pub(crate) fn empty(&self, folder: &str) -> Result<()> {
+        let path = self.seen_by_server(folder).join(FILLING);
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+    }
+
+    /// The folder as the server sees it, which may have a disk that nobody else sees.
+    fn seen_by_server(&self, folder: &str) -> PathBuf {
+        let path = self.file(folder);
+        format!("/proc/{}/root{}", self.process_id(), path.display()).into()
     }
 
     /// A file of the server.

@@ -7,6 +7,7 @@ use etcd_client::{Client, GetOptions};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kamaji_api::{labels, v1alpha1::TenantControlPlane};
 use kamaji_resources::checksum;
@@ -40,6 +41,9 @@ pub async fn digest(lane: &Lane, tenant: &str) -> Result<String> {
     }
     for deployment in lane.objects::<Deployment>().list(&ours()).await? {
         objects.push(shown(&deployment)?);
+    }
+    for budget in lane.objects::<PodDisruptionBudget>().list(&ours()).await? {
+        objects.push(shown(&budget)?);
     }
     // ConfigMaps bear no checksum, so the status alone knows it.
     let kubeadm = tcp.status.as_ref().and_then(|status| status.kubeadm_config.as_ref()?.checksum.clone());

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::{config::Settings, store::Store};
 use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::Queryable};
@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 pub use crate::database::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, TRUSTED};
 use crate::{
     api_server::process::Process,
-    database::{Change, Database, Host, Open, Site, attempt},
+    database::{Change, Database, Disk, Host, Open, Site, attempt, on},
 };
 
 /// The server's own administrator, who may do everything.
@@ -26,6 +26,8 @@ pub const SUPERUSER: &str = "root";
 pub const RIGHTS: &str =
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE USER, PROCESS, CONNECTION ADMIN";
 
+/// Where it keeps everything.
+const DATA: &str = "data";
 const PROGRAM: &str = "/usr/sbin/mariadbd";
 /// What a new server's own tables are made by, in the order in which its installer reads them.
 const TABLES: [&str; 3] = [
@@ -72,7 +74,8 @@ impl Database for MariaDb {
             Change::Password(password) => format!("ALTER USER '{OPERATOR}'@'%' IDENTIFIED BY '{password}'"),
             Change::ReadOnly => "SET GLOBAL read_only = 1".to_owned(),
             Change::Writable => "SET GLOBAL read_only = 0".to_owned(),
-            Change::Full | Change::Roomy => bail!("MariaDB has no quota"),
+            Change::Full => return self.fill(DATA),
+            Change::Roomy => return self.empty(DATA),
         };
         root.query_drop(statement).await?;
         Ok(root.disconnect().await?)
@@ -90,7 +93,12 @@ impl MariaDb {
 
     /// Starts a server of one's own that logs these statements.
     pub async fn start_with(statements: Statements) -> Result<Self> {
-        attempt(async || launch(statements).await).await
+        attempt(async || launch(statements, Disk::Shared).await).await
+    }
+
+    /// Starts a server of one's own whose data is on a disk that can be filled.
+    pub async fn start_on_small_disk() -> Result<Self> {
+        attempt(async || launch(Statements::None, Disk::Small).await).await
     }
 
     /// The server that all tests of this process share; started by the first of them.
@@ -136,13 +144,14 @@ impl MariaDb {
     }
 }
 
-async fn launch(statements: Statements) -> Result<MariaDb> {
+async fn launch(statements: Statements, disk: Disk) -> Result<MariaDb> {
     // The client has no other way to be told: one provider for the whole process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let site = Site::new("mariadb")?;
     initialise(&site.folder)?;
     let arguments = arguments(&site.folder, site.port, statements);
-    let process = Process::start("MariaDB", Path::new(PROGRAM), &site.folder, &arguments)?;
+    let (program, arguments) = on(disk, &site.folder.join(DATA), PROGRAM, arguments);
+    let process = Process::start("MariaDB", &program, &site.folder, &arguments)?;
     let mariadb = MariaDb(site.host(process)?);
     mariadb.until(async || mariadb.superuser().await).await?;
     Ok(mariadb)

@@ -2,7 +2,7 @@
 
 use std::{fs, ops::Deref, path::Path, process::Command};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kamaji_api::v1alpha1::Driver;
 use kamaji_datastore::{config::Settings, store::Store};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub use crate::database::{BOTH, CERTIFIED, CLEAR, OPERATOR, PASSWORD, TRUSTED};
 use crate::{
     api_server::process::Process,
-    database::{Change, Database, Host, Open, Site, attempt},
+    database::{Change, Database, Disk, Host, Open, Site, attempt, on},
 };
 
 /// The server's own administrator, who may do everything.
@@ -21,6 +21,8 @@ pub const SUPERUSER: &str = "postgres";
 
 /// Where Debian has the programs of the version that the tests are for.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+/// Where it keeps databases.
+const DATABASES: &str = "data/base";
 /// Whom the server runs as when we are root, which it refuses to be.
 const ACCOUNT: &str = "postgres";
 /// Ends the server with whoever started it, even if that is killed: it then leaves nothing in the kernel.
@@ -117,7 +119,8 @@ impl Database for Postgres {
             Change::Password(password) => format!("ALTER ROLE \"{OPERATOR}\" PASSWORD '{password}'"),
             Change::ReadOnly => "ALTER SYSTEM SET default_transaction_read_only = on".to_owned(),
             Change::Writable => "ALTER SYSTEM RESET default_transaction_read_only".to_owned(),
-            Change::Full | Change::Roomy => bail!("PostgreSQL has no quota"),
+            Change::Full => return self.fill(DATABASES),
+            Change::Roomy => return self.empty(DATABASES),
         };
         let root = self.superuser("postgres").await?;
         root.batch_execute(&statement).await?;
@@ -136,7 +139,13 @@ impl Postgres {
 
     /// Starts a server of one's own that logs these statements.
     pub async fn start_with(statements: Statements) -> Result<Self> {
-        attempt(async || launch(statements).await).await
+        attempt(async || launch(statements, Disk::Shared).await).await
+    }
+
+    /// Starts a server of one's own whose databases are on a disk that can be filled; its log of transactions is not, or it
+    /// would stop altogether.
+    pub async fn start_on_small_disk() -> Result<Self> {
+        attempt(async || launch(Statements::Failed, Disk::Small).await).await
     }
 
     /// The server that all tests of this process share; started by the first of them.
@@ -202,11 +211,12 @@ impl Postgres {
     }
 }
 
-async fn launch(statements: Statements) -> Result<Postgres> {
+async fn launch(statements: Statements, disk: Disk) -> Result<Postgres> {
     let site = Site::new("postgres")?;
     initialise(&site.folder)?;
     let arguments = arguments(&site.folder, site.port, statements);
-    let process = Process::start("PostgreSQL", Path::new("sh"), &site.folder, &arguments)?;
+    let (program, arguments) = on(disk, &site.folder.join(DATABASES), "sh", arguments);
+    let process = Process::start("PostgreSQL", &program, &site.folder, &arguments)?;
     let postgres = Postgres(site.host(process)?);
     let superuser = postgres.until(async || postgres.superuser("postgres").await).await?;
     for operator in [OPERATOR, BOTH, CERTIFIED, TRUSTED, CLEAR] {

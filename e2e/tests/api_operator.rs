@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "figures for who reads the output of a run")]
 #![expect(clippy::large_futures, reason = "a test has few of them, and they are short-lived")]
 
+#[path = "api_operator/budget.rs"]
+mod budget;
 #[path = "api_operator/crash.rs"]
 mod crash;
 #[path = "api_operator/datastore.rs"]
@@ -31,10 +33,24 @@ mod outage;
 mod provisioning;
 #[path = "api_operator/spec.rs"]
 mod spec;
+#[path = "api_operator/upgrade.rs"]
+mod upgrade;
 
 use std::time::Duration;
+
+use anyhow::Result;
+use kamaji_api::v1alpha1::TenantControlPlane;
+use kamaji_e2e::operator::Lane;
+use serde_json::json;
 
 /// Longer than any pause that the operator makes between two requests that follow from each other.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Long enough to see that a pass is over.
 const MOMENT: Duration = Duration::from_millis(500);
+
+/// The small tenant is asked for, with two Pods.
+async fn pair(lane: &Lane) -> Result<TenantControlPlane> {
+    let mut manifest = lane.manifest("blue");
+    manifest["spec"]["controlPlane"]["deployment"] = json!({ "replicas": 2 });
+    lane.create(&manifest).await
+}

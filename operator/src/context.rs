@@ -7,6 +7,7 @@ use futures::channel::mpsc;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 use kamaji_api::{TenantId, tenant};
 use kamaji_apply::Cluster;
@@ -54,6 +55,8 @@ pub(crate) struct Caches {
     pub(crate) config_maps: Cache<ConfigMap>,
     pub(crate) services: Cache<Service>,
     pub(crate) deployments: Cache<Deployment>,
+    /// Whoever made them: beside another one there is none of ours.
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
     /// Of migrations, in the operator's own namespace.
     pub(crate) jobs: Cache<Job>,
 }
@@ -68,6 +71,7 @@ impl Caches {
             self.config_maps.ready(),
             self.services.ready(),
             self.deployments.ready(),
+            self.budgets.ready(),
             self.jobs.ready(),
         );
     }

@@ -1,6 +1,7 @@
 //! Moves one tenant towards its spec. Any line may fail; the next pass starts again from the top.
 
 mod anchors;
+pub(crate) mod budget;
 mod findings;
 mod inside;
 mod konnectivity;
@@ -266,6 +267,7 @@ impl<'a> Pass<'a> {
         let placed = self.timed("deployment", self.place_deployment(inputs, with.held, &desired));
         let deployment = placed.await.map_err(|error| noted(facts, Concern::ControlPlane, error))?;
         self.tell_what_is_left_behind(&desired).await;
+        self.timed("disruption-budget", self.spare(&desired)).await?;
         let rollout = Rollout::of(&deployment);
         facts.deployment = Some(Arc::unwrap_or_clone(deployment));
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));

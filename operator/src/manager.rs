@@ -25,6 +25,7 @@ use crate::cache::{Cache, Kept};
 use crate::cli::ManagerArgs;
 use crate::context::{Caches, Context, FIELD_MANAGER, Settings};
 use crate::controllers::{datastore, tenant_control_plane};
+use crate::converge::budget;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
 use crate::references::{Changed, References};
@@ -241,6 +242,7 @@ struct Streams {
     config_maps: Changes<k8s_openapi::api::core::v1::ConfigMap>,
     services: Changes<k8s_openapi::api::core::v1::Service>,
     deployments: Changes<k8s_openapi::api::apps::v1::Deployment>,
+    budgets: Changes<k8s_openapi::api::policy::v1::PodDisruptionBudget>,
     jobs: Changes<k8s_openapi::api::batch::v1::Job>,
     nudged_tenants: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<TenantControlPlane>>,
     nudged_data_stores: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<DataStore>>,
@@ -257,6 +259,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
     let (config_maps, config_map_changes) = watched(Api::all(client.clone()), &ours);
     let (services, service_changes) = watched(Api::all(client.clone()), &ours);
     let (deployments, deployment_changes) = watched(Api::all(client.clone()), &ours);
+    let (budgets, budget_changes) = watched(Api::all(client.clone()), &everything);
     let namespace = &settings.migration.namespace;
     let (jobs, job_changes) = watched(Api::namespaced(client.clone(), namespace), &migrations);
     let (nudge_tenants, tenants_to_see) = mpsc::unbounded();
@@ -264,7 +267,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
     let stores = Arc::new(Stores::default());
     let context = Context {
         cluster: Cluster::new(client.clone(), FIELD_MANAGER),
-        caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments, jobs },
+        caches: Caches { tenants, data_stores, secrets, config_maps, services, deployments, budgets, jobs },
         outdate_data_store: outdate(&stores, &nudge_data_stores),
         stores,
         references: References::default(),
@@ -287,6 +290,7 @@ fn observe(client: &Client, settings: Settings, metrics: Arc<Metrics>) -> (Conte
         config_maps: config_map_changes,
         services: service_changes,
         deployments: deployment_changes,
+        budgets: budget_changes,
         jobs: job_changes,
         nudged_tenants: tenants_to_see,
         nudged_data_stores: data_stores_to_see,
@@ -326,6 +330,10 @@ async fn control(context: Arc<Context>, streams: Streams, stopped: watch::Receiv
         .owns_stream(streams.config_maps)
         .owns_stream(streams.services)
         .owns_stream(streams.deployments)
+        .watches_stream(streams.budgets, {
+            let tenants = context.caches.tenants.clone();
+            move |budget| budget::concerned(&budget, &tenants.all())
+        })
         .watches_stream(streams.jobs, |job| migration::tenant_of(&job))
         .reconcile_on(streams.nudged_tenants)
         .graceful_shutdown_on(stop(stopped.clone()))

@@ -12,7 +12,7 @@ mod fleet;
 mod process;
 mod usage;
 
-pub(crate) use self::usage::TenantBytes;
+pub(crate) use self::usage::TenantUsage;
 use self::usage::Usage;
 use crate::context::Caches;
 

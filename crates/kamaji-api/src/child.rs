@@ -24,11 +24,12 @@ pub enum Child {
     KonnectivityKubeconfig,
     KonnectivityServer,
     Deployment,
+    DisruptionBudget,
 }
 
 impl Child {
     /// Every child, in the order in which a tenant comes into being.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Service,
         Self::KubeadmConfig,
         Self::Ca,
@@ -47,12 +48,13 @@ impl Child {
         Self::KonnectivityKubeconfig,
         Self::KonnectivityServer,
         Self::Deployment,
+        Self::DisruptionBudget,
     ];
 
     /// The object's name.
     pub fn name(self, tenant: &str) -> String {
         match self {
-            Self::Service | Self::Deployment => tenant.to_owned(),
+            Self::Service | Self::Deployment | Self::DisruptionBudget => tenant.to_owned(),
             Self::KubeadmConfig => format!("{tenant}-kubeadmconfig"),
             _ => format!("{tenant}-{}", self.component()),
         }
@@ -79,6 +81,7 @@ impl Child {
             Self::KonnectivityKubeconfig => "konnectivity-kubeconfig",
             Self::KonnectivityServer => "konnectivity-server-certificate",
             Self::Deployment => "deployment",
+            Self::DisruptionBudget => "pod-disruption-budget",
         }
     }
 
@@ -127,6 +130,7 @@ mod tests {
                 "blue-konnectivity-certificate",
                 "blue-konnectivity-kubeconfig",
                 "blue-konnectivity-server-certificate",
+                "blue",
                 "blue",
             ]
         );

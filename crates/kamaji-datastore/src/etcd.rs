@@ -32,7 +32,7 @@ pub(crate) use crate::etcd::moving::Moving;
 use crate::etcd::plan::{Migration, Observed, Step};
 use crate::migrate::{self, Proof};
 use crate::step::{Aim, Driver};
-use crate::store::{Change, Health, Leftover, Marker, Residue};
+use crate::store::{Change, Health, Leftover, Marker, Residue, Usage};
 
 /// How many marks are read at once.
 const PAGE: i64 = 1_000;
@@ -129,8 +129,8 @@ impl Etcd {
     }
 
     /// etcd counts keys, and tells the size of none of them.
-    pub(crate) async fn used_bytes(&self, _: &Account) -> Result<Option<u64>, Error> {
-        std::future::ready(Ok(None)).await
+    pub(crate) async fn usage(&self, account: &Account) -> Result<Usage, Error> {
+        Ok(Usage { bytes: None, keys: Some(observe::count(&self.connection, account).await?) })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::mysql::member::Connection;
 use crate::mysql::plan::{Database, Observed, Step};
 use crate::mysql::statement::Transport;
 use crate::step::{Aim, Driver};
-use crate::store::{Change, Health, Leftover, Marker, Residue};
+use crate::store::{Change, Health, Leftover, Marker, Residue, Usage};
 
 pub(crate) use crate::mysql::moving::Moving;
 
@@ -115,12 +115,12 @@ impl MySql {
         Ok(Residue { left: user.into_iter().chain(database).chain(marks).collect() })
     }
 
-    pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
+    pub(crate) async fn usage(&self, account: &Account) -> Result<Usage, Error> {
         let doing = format!("measure database {}", account.schema);
         let schema = account.schema.as_str();
         let size =
             self.connection.ask(&doing, |session| async move { session.rows::<u64>(SIZE, (schema,)).await });
-        Ok(size.await?.first().copied())
+        Ok(Usage { bytes: size.await?.first().copied(), keys: None })
     }
 
     /// The account, as a migration sees it.

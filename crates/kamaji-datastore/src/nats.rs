@@ -30,7 +30,7 @@ use crate::nats::member::Connection;
 pub(crate) use crate::nats::moving::Moving;
 use crate::nats::plan::{Observed, Step};
 use crate::step::{Aim, Driver};
-use crate::store::{Change, Health, Leftover, Marker, Residue};
+use crate::store::{Change, Health, Leftover, Marker, Residue, Usage};
 
 /// The longest bucket name, in bytes: NATS takes 255 for a stream's, and `KV_` stands before it.
 const LONGEST_BUCKET: usize = 252;
@@ -89,9 +89,12 @@ impl Nats {
         Ok(Residue { left: bucket.into_iter().chain(mark).collect() })
     }
 
-    pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
-        let info = observe::stream(&self.connection, account.schema.as_str()).await?;
-        Ok(info.and_then(|info| info["state"]["bytes"].as_u64()))
+    pub(crate) async fn usage(&self, account: &Account) -> Result<Usage, Error> {
+        let info = observe::stream(&self.connection, account.schema.as_str()).await?.unwrap_or_default();
+        let told = |what: &str| info["state"][what].as_u64();
+        // No keys at all are not mentioned.
+        let keys = told("num_subjects").or_else(|| told("bytes").map(|_| 0));
+        Ok(Usage { bytes: told("bytes"), keys })
     }
 }
 

@@ -30,7 +30,7 @@ use crate::postgres::member::{Connection, Plans};
 pub(crate) use crate::postgres::moving::Moving;
 use crate::postgres::plan::{Door, Holder, Observed, Step};
 use crate::step::{Aim, Driver};
-use crate::store::{Change, Health, Leftover, Marker, Residue};
+use crate::store::{Change, Health, Leftover, Marker, Residue, Usage};
 
 /// The database that every server has, where those are told about that are not in use.
 const MAINTENANCE: &str = "postgres";
@@ -118,7 +118,7 @@ impl Postgres {
         Ok(Moving::new(Arc::clone(&self.connection), self.inside(account)?, account.clone()))
     }
 
-    pub(crate) async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
+    pub(crate) async fn usage(&self, account: &Account) -> Result<Usage, Error> {
         let doing = format!("measure database {}", account.schema);
         let schema = account.schema.as_str();
         let size = self.connection.ask(&doing, |session| async move {
@@ -126,7 +126,7 @@ impl Postgres {
             session.client.query_typed_opt(size, &[(&schema, Type::TEXT)]).await
         });
         let size = size.await.map_err(|failure| failure.error)?;
-        Ok(size.and_then(|row| row.get::<_, i64>(0).try_into().ok()))
+        Ok(Usage { bytes: size.and_then(|row| row.get::<_, i64>(0).try_into().ok()), keys: None })
     }
 
     /// A connection to the account's database, for as long as it is held: only what was made by an operator without marks

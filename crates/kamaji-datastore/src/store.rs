@@ -41,6 +41,15 @@ pub enum Store {
     Postgres(Postgres),
 }
 
+/// What an account's data takes. Nothing stands for what the datastore keeps no count of, and for data that is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Room, in bytes. etcd tells of no single user how much that is.
+    pub bytes: Option<u64>,
+    /// Keys, without their earlier revisions. In a database kine's table would have to be read to count them.
+    pub keys: Option<u64>,
+}
+
 /// What a healthy datastore said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -307,9 +316,9 @@ impl Store {
         each!(self, store => store.residue(account).await)
     }
 
-    /// How much room the account's data takes, in bytes; nothing if the datastore cannot tell, or there is none.
-    pub async fn used_bytes(&self, account: &Account) -> Result<Option<u64>, Error> {
-        each!(self, store => store.used_bytes(account).await)
+    /// What the account's data takes, as far as the datastore keeps count of that.
+    pub async fn usage(&self, account: &Account) -> Result<Usage, Error> {
+        each!(self, store => store.usage(account).await)
     }
 
     /// The longest name that a new user should have in this kind of datastore, in bytes: 32 with MySQL, where a UID has

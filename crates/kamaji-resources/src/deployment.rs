@@ -24,7 +24,7 @@ pub(crate) use self::api_server::ALWAYS as ADDED_PLUGINS;
 use crate::kine::{Choice, NAME, TEMPLATE, image, serves, set_image, template_checksum};
 use crate::overrides::Override;
 use crate::storage::{Storage, StorageCredentials};
-use crate::{Credentials, Endpoint, object};
+use crate::{Credentials, Endpoint, disruption, object};
 
 /// What the Deployment is rendered from.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,7 @@ fn render(inputs: &Inputs<'_>) -> Deployment {
         spec: DeploymentSpec {
             replicas: Some(tenant.replicas),
             selector: selector(tenant),
+            min_ready_seconds: (tenant.replicas >= disruption::FEWEST).then_some(SETTLING),
             strategy: Some(strategy(&tenant.deployment.strategy)),
             template: PodTemplateSpec {
                 metadata: Some(pod_metadata(inputs)),
@@ -100,7 +101,12 @@ fn render(inputs: &Inputs<'_>) -> Deployment {
     }
 }
 
-fn selector(tenant: &Tenant) -> LabelSelector {
+/// How long a new Pod serves beside the old ones before one of them goes, in seconds, where there are several: until every
+/// node has heard of it, and one that dies of its first requests has died.
+const SETTLING: i32 = 3;
+
+/// The Pods of this control plane.
+pub(crate) fn selector(tenant: &Tenant) -> LabelSelector {
     LabelSelector {
         match_labels: Some([(labels::NAME.to_owned(), tenant.id.name.clone())].into()),
         match_expressions: None,

@@ -17,6 +17,7 @@
 //! | [`kubeadm_config::build`] | endpoint, place in the datastore | what kubeadm would have been started with |
 //! | [`konnectivity::egress_selector`] | the tenant | with konnectivity: where the API server finds the tunnel |
 //! | [`deployment::build`] | all of these | the Pods: API server, scheduler, controller manager, konnectivity server, kine |
+//! | [`disruption::build`] | the tenant | how many of the Pods may be taken away at once |
 //! | [`status::compute`] | what was seen and done | status, phase and conditions |
 //!
 //! # Use
@@ -120,6 +121,7 @@ pub mod checksum;
 pub mod conditions;
 pub mod credentials;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint;
 mod error;
 pub mod kine;

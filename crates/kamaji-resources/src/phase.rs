@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     fn facts(change: impl FnOnce(&mut PhaseFacts)) -> PhaseFacts {
-        let rollout = Rollout { observed: true, wanted: 2, total: 2, updated: 2, ready: 2, unavailable: 0 };
+        let rollout = Rollout { observed: true, wanted: 2, total: 2, updated: 2, ready: 2 };
         let mut facts = PhaseFacts {
             replicas_wanted: 2,
             rollout,

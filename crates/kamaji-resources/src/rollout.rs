@@ -15,8 +15,6 @@ pub struct Rollout {
     pub updated: i32,
     /// Pods that are ready.
     pub ready: i32,
-    /// Pods that are missing or not ready.
-    pub unavailable: i32,
 }
 
 impl Rollout {
@@ -30,15 +28,12 @@ impl Rollout {
             total: status.replicas.unwrap_or_default(),
             updated: status.updated_replicas.unwrap_or_default(),
             ready: status.ready_replicas.unwrap_or_default(),
-            unavailable: status.unavailable_replicas.unwrap_or_default(),
         }
     }
 
     /// True when every Pod runs the newest template and is ready, and no other Pod is left.
     pub fn is_complete(&self) -> bool {
-        self.observed
-            && self.unavailable == 0
-            && [self.total, self.updated, self.ready].iter().all(|count| *count == self.wanted)
+        self.observed && [self.total, self.updated, self.ready].iter().all(|count| *count == self.wanted)
     }
 
     /// True when no Pod of an earlier template is left, so that what only those read may go.

@@ -16,7 +16,7 @@ use kamaji_e2e::{
     etcd::{Etcd, Options},
     figures::Line,
     mariadb::MariaDb,
-    nats::Nats,
+    nats::{self, JetStream, Nats},
     postgres::Postgres,
 };
 use kamaji_operator::migrate::{KeyPair, Login, Route, Station};
@@ -89,6 +89,7 @@ pub(crate) async fn all(mib: u32) -> Result<Vec<Line>> {
             10.0 + f64::from(mib) / 10.0,
             peak_kib / 1024
         );
+        println!("  {measured}");
         lines.push(Line::new(what, measured));
         here = there;
     }
@@ -111,7 +112,10 @@ async fn start(driver: Driver) -> Result<Ground> {
         }
         Driver::PostgreSql => ground(Postgres::start().await?),
         Driver::MySql => ground(MariaDb::start().await?),
-        Driver::Nats => ground(Nats::start().await?),
+        Driver::Nats => {
+            let jet_stream = JetStream::UpTo(QUOTA_BYTES);
+            ground(Nats::start_with(nats::Options { jet_stream, ..nats::Options::default() }).await?)
+        }
     }
 }
 

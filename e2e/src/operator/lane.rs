@@ -11,6 +11,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Event, Secret, Service as K8sService},
+        policy::v1::PodDisruptionBudget,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -262,6 +263,7 @@ impl Lane {
         all.extend(self.labelled::<ConfigMap>().await?);
         all.extend(self.labelled::<K8sService>().await?);
         all.extend(self.labelled::<Deployment>().await?);
+        all.extend(self.labelled::<PodDisruptionBudget>().await?);
         Ok(all)
     }
 
@@ -344,11 +346,12 @@ struct Confinement {
 }
 
 /// The collections that the operator watches across namespaces.
-const NAMESPACED: [(&str, &str); 5] = [
+const NAMESPACED: [(&str, &str); 6] = [
     ("/api/v1/", "secrets"),
     ("/api/v1/", "configmaps"),
     ("/api/v1/", "services"),
     ("/apis/apps/v1/", "deployments"),
+    ("/apis/policy/v1/", "poddisruptionbudgets"),
     ("/apis/kamaji.clastix.io/v1alpha1/", "tenantcontrolplanes"),
 ];
 const DATA_STORES: &str = "/apis/kamaji.clastix.io/v1alpha1/datastores";

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use etcd_client::{Client, Permission, PutOptions, RoleRevokePermissionOptions, UserAddOptions};
 use futures::future::try_join_all;
-use kamaji_datastore::store::{Change, Marker};
+use kamaji_datastore::store::{Change, Marker, Usage};
 use kamaji_e2e::etcd::Etcd;
 
 use super::{account, assert_complete, assert_gone, found, operator, recorded};
@@ -30,6 +30,8 @@ async fn an_account_is_made_once_and_removed_once() -> Result<()> {
         "user life-user, role life, 1 keys below /life/, \
         key /_kamaji/owners/life, key /_kamaji/users/life-user"
     );
+
+    assert_eq!(store.usage(&account).await?, Usage { bytes: None, keys: Some(1) });
 
     store.remove(&account).await?;
     assert_gone(&mut root, &account).await?;

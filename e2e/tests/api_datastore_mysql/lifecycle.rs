@@ -25,19 +25,19 @@ async fn an_account_is_made_once_and_removed_once() -> Result<()> {
     assert_eq!(changes, [&[Change::PlaceMade][..], &ALL[..]].concat());
     for store in [operator(&mariadb)?, chief(&mariadb)?] {
         let account = account("life_a", "life-user");
-        assert_eq!(store.used_bytes(&account).await?, None);
+        assert_eq!(store.usage(&account).await?.bytes, None);
         assert_eq!(store.ensure(&account).await?.changes, ALL);
         assert_complete(&mariadb, &account).await?;
         for account in [account.clone(), recorded(&account)] {
             assert!(!store.ensure(&account).await?.changed(), "a second pass finds nothing to do");
         }
         let mut inside = tenant(&mariadb, &account).await?;
-        assert_eq!(store.used_bytes(&account).await?, Some(0), "it is empty");
+        assert_eq!(store.usage(&account).await?.bytes, Some(0), "it is empty");
         inside
             .query_drop("CREATE TABLE kine (id bigint PRIMARY KEY AUTO_INCREMENT, value mediumblob)")
             .await?;
         inside.query_drop("CREATE INDEX by_value ON kine (value(100))").await?;
-        assert!(store.used_bytes(&account).await?.is_some_and(|bytes| bytes > 10_000));
+        assert!(store.usage(&account).await?.bytes.is_some_and(|bytes| bytes > 10_000));
         store.prove_confined(&account, b"", b"").await?;
         let residue = "user life-user, database life_a, key life_a in _kamaji.owners";
         assert_eq!(store.residue(&account).await?.to_string(), residue);

@@ -180,7 +180,7 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
     assert_eq!(error.reason(), "Forbidden", "{error}");
     assert!(owner(&nats).await?.streams().await?.is_empty());
     // The session is still good for what it may do.
-    assert_eq!(store.used_bytes(&account("narrow")).await?, None);
+    assert_eq!(store.usage(&account("narrow")).await?.bytes, None);
     Ok(())
 }
 

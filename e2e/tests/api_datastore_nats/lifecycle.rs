@@ -4,7 +4,7 @@ use anyhow::Result;
 use kamaji_datastore::{
     account::Schema,
     error::Error,
-    store::{Change, Leftover, Marker, Residue},
+    store::{Change, Leftover, Marker, Residue, Usage},
 };
 use kamaji_e2e::nats::{Nats, of_go, of_kine};
 use serde_json::{Value, json};
@@ -39,13 +39,16 @@ async fn what_is_there_can_be_listed_and_measured() -> Result<()> {
     let nats = Nats::start().await?;
     let (store, hand) = (operator(&nats)?, owner(&nats).await?);
     let account = account("measured");
-    assert_eq!(store.used_bytes(&account).await?, None);
+    assert_eq!(store.usage(&account).await?, Usage::default());
     assert!(store.residue(&account).await?.is_empty());
     assert_eq!(store.audit().await?, []);
     store.ensure(&account).await?;
-    let empty = store.used_bytes(&account).await?.expect("it is there");
+    let empty = store.usage(&account).await?;
+    assert_eq!(empty.keys, Some(0));
     hand.put("$KV.measured.a", &"x".repeat(10_000)).await?;
-    let full = store.used_bytes(&account).await?.expect("it is there");
+    let full = store.usage(&account).await?;
+    assert_eq!(full.keys, Some(1));
+    let (empty, full) = (empty.bytes.expect("it is there"), full.bytes.expect("it is there"));
     assert!(full - empty >= 10_000 && full - empty < 11_000, "{empty} {full}");
     let holder = Some((account.user.clone(), account.owner.clone()));
     assert_eq!(store.audit().await?, [Marker { schema: "measured".to_owned(), holder }]);

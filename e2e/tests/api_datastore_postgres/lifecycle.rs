@@ -40,7 +40,7 @@ async fn an_account_is_made_once_and_removed_once() -> Result<()> {
         }
         let inside = tenant(postgres, &account).await?;
         inside.batch_execute("CREATE TABLE kine (id serial PRIMARY KEY, value bytea)").await?;
-        assert!(store.used_bytes(&account).await?.is_some_and(|bytes| bytes > 1_000_000));
+        assert!(store.usage(&account).await?.bytes.is_some_and(|bytes| bytes > 1_000_000));
         store.prove_confined(&account, b"", b"").await?;
         assert_eq!(store.residue(&account).await?.to_string(), "user life-user, database life");
         let names =
@@ -52,7 +52,7 @@ async fn an_account_is_made_once_and_removed_once() -> Result<()> {
         assert_gone(&root, &account).await?;
         assert!(inside.batch_execute("SELECT 1").await.is_err(), "its session is ended");
         assert!(store.residue(&account).await?.is_empty());
-        assert_eq!(store.used_bytes(&account).await?, None);
+        assert_eq!(store.usage(&account).await?.bytes, None);
         store.remove(&account).await?;
         store.remove(&recorded(&account)).await?;
         assert!(tenant(postgres, &account).await.is_err(), "the tenant is nobody any more");

@@ -10,11 +10,11 @@ use kamaji_e2e::{
 use kube::ResourceExt;
 
 /// How many crashes are tried at the same time.
-const AT_ONCE: usize = 6;
+pub(crate) const AT_ONCE: usize = 6;
 const BOTH: [Moment; 2] = [Moment::Before, Moment::After];
 
 /// Every place where a row of so many writes can be cut.
-fn cuts(writes: usize) -> impl Iterator<Item = (usize, Moment)> {
+pub(crate) fn cuts(writes: usize) -> impl Iterator<Item = (usize, Moment)> {
     (0..writes).flat_map(|number| BOTH.map(|moment| (number, moment)))
 }
 
@@ -23,7 +23,7 @@ async fn a_provisioning_that_dies_at_any_write_ends_as_an_undisturbed_one() {
     let lane = Lane::new().await.unwrap();
     let wire = Wire::new();
     let operator = lane.operator_over(wire.clone()).await.unwrap();
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     lane.converged("blue").await.unwrap();
     operator.silence(crate::SILENCE).await.unwrap();
     let writes = wire.writes().len();
@@ -50,7 +50,7 @@ async fn provision_with_a_crash(number: usize, moment: Moment) -> String {
     let wire = Wire::new();
     wire.cut_at(number, moment);
     let operator = lane.operator_over(wire.clone()).await.unwrap();
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     // Rarely a pass of another order needs one write less, and nothing is cut.
     tokio::select! {
         () = wire.until_cut() => {}
@@ -117,7 +117,7 @@ async fn a_tenant_deleted_while_its_operator_was_dead_leaves_nothing() {
     let lane = Lane::new().await.unwrap();
     let wire = Wire::new();
     let operator = lane.operator_over(wire.clone()).await.unwrap();
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     lane.converged("blue").await.unwrap();
     operator.silence(crate::SILENCE).await.unwrap();
     let writes = wire.writes().len();
@@ -130,7 +130,7 @@ async fn a_tenant_deleted_while_its_operator_was_dead_leaves_nothing() {
                 let wire = Wire::new();
                 wire.cut_at(number, moment);
                 let operator = lane.operator_over(wire.clone()).await.unwrap();
-                let tcp = lane.tenant("blue").await.unwrap();
+                let tcp = crate::pair(&lane).await.unwrap();
                 tokio::select! {
                     () = wire.until_cut() => {}
                     _ = lane.converged("blue") => {}
@@ -152,7 +152,7 @@ async fn a_tenant_deleted_while_its_operator_was_dead_leaves_nothing() {
 async fn provisioned() -> (Lane, TenantControlPlane) {
     let lane = Lane::new().await.unwrap();
     let operator = lane.operator().await.unwrap();
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     let tcp = lane.converged("blue").await.unwrap();
     operator.silence(crate::MOMENT).await.unwrap();
     operator.kill().await;

@@ -17,6 +17,7 @@ const WRITES: &[&str] = &[
     "PATCH configmaps blue-kubeadmconfig",
     "PATCH datastores status",
     "PATCH deployments blue",
+    "PATCH poddisruptionbudgets blue",
     "PATCH secrets blue-admin-kubeconfig",
     "PATCH secrets blue-api-server-certificate",
     "PATCH secrets blue-api-server-kubelet-client-certificate",
@@ -44,7 +45,7 @@ async fn a_tenant_is_exactly_its_children_and_one_generation_of_its_deployment()
     operator.silence(SILENCE).await.unwrap();
     operator.wire.clear();
 
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     lane.converged("blue").await.unwrap();
     operator.silence(SILENCE).await.unwrap();
 

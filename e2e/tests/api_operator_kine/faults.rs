@@ -230,6 +230,29 @@ async fn every_fault_of_nats_is_named_and_is_over_after_its_cure() {
     suffers_all::<Nats>(FULL, Sharing::Impossible).await;
 }
 
+/// The server answers on, and whoever is there already is well: the tenant that needs room says what is wrong.
+async fn is_told_by_the_tenant_that_needs_room<D: Database>(database: D) {
+    let patient = Patient::new(Rc::new(database)).await;
+    let _operator = patient.lane.operator().await.unwrap();
+    patient.lane.store_examined().await.unwrap();
+    patient.database.change(Change::Full).await.unwrap();
+    patient.lane.tenant("late").await.unwrap();
+    let says = |tcp: &_| condition(tcp, "DataStoreReachable") == "False/NoSpace";
+    patient.lane.tenant_that("late", "without room", says).await.unwrap();
+    patient.database.change(Change::Roomy).await.unwrap();
+    patient.lane.converged("late").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_postgres_is_named_and_its_end_is_noticed() {
+    is_told_by_the_tenant_that_needs_room(Postgres::start_on_small_disk().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_mariadb_is_named_and_its_end_is_noticed() {
+    is_told_by_the_tenant_that_needs_room(MariaDb::start_on_small_disk().await.unwrap()).await;
+}
+
 /// How many tenants each of the two stores gets.
 const TENANTS: usize = 6;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 
@@ -22,6 +23,7 @@ pub(crate) trait Kept: Clone {
 impl Kept for ConfigMap {}
 impl Kept for DataStore {}
 impl Kept for Job {}
+impl Kept for PodDisruptionBudget {}
 impl Kept for Secret {}
 impl Kept for Service {}
 impl Kept for TenantControlPlane {}

@@ -39,10 +39,10 @@ impl Pass<'_> {
             return Ok(());
         }
         let secrets = CHILDREN.iter().filter_map(|child| self.world.secrets.get(child));
-        let secrets = futures::future::try_join_all(secrets.map(|secret| self.remove(secret)));
+        let secrets = futures::future::try_join_all(secrets.map(|secret| self.remove(secret, STAGE)));
         let config_map = async {
             match &self.world.egress_selector {
-                Some(config_map) => self.remove(config_map).await,
+                Some(config_map) => self.remove(config_map, STAGE).await,
                 None => Ok(()),
             }
         };
@@ -50,7 +50,11 @@ impl Pass<'_> {
     }
 
     /// The object is gone, whatever became of it since it was read, unless it is somebody else's.
-    async fn remove<K: Managed + Default>(&self, live: &Arc<K>) -> Result<(), Error> {
+    pub(super) async fn remove<K: Managed + Default>(
+        &self,
+        live: &Arc<K>,
+        stage: &'static str,
+    ) -> Result<(), Error> {
         let meta = live.meta();
         if ownership(&self.tenant.id, meta) != Ownership::Ours || meta.deletion_timestamp.is_some() {
             return Ok(());
@@ -59,6 +63,6 @@ impl Pass<'_> {
         let (name, namespace, uid) = (meta.name.clone(), meta.namespace.clone(), meta.uid.clone());
         (doomed.meta_mut().name, doomed.meta_mut().namespace, doomed.meta_mut().uid) = (name, namespace, uid);
         tracing::debug!(object = %ObjectId::of(&doomed), "no longer asked for");
-        self.cx.cluster.delete(&doomed).await.map(drop).map_err(|source| Error::kubernetes(STAGE, source))
+        self.cx.cluster.delete(&doomed).await.map(drop).map_err(|source| Error::kubernetes(stage, source))
     }
 }

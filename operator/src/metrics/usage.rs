@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kamaji_datastore::store::Health;
+use kamaji_datastore::store::{self, Health};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -34,16 +34,16 @@ pub(crate) struct Usage(Mutex<BTreeMap<String, Measured>>);
 struct Measured {
     used: u64,
     quota: Option<u64>,
-    tenants: Vec<TenantBytes>,
+    tenants: Vec<TenantUsage>,
     /// When the tenants were measured.
     at: Option<Instant>,
 }
 
 /// What the data of one tenant takes.
-pub(crate) struct TenantBytes {
+pub(crate) struct TenantUsage {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) bytes: u64,
+    pub(crate) usage: store::Usage,
 }
 
 impl Usage {
@@ -56,7 +56,7 @@ impl Usage {
     }
 
     /// Notes what each of its tenants takes.
-    pub(crate) fn tenants_measured(&self, data_store: &str, tenants: Vec<TenantBytes>) {
+    pub(crate) fn tenants_measured(&self, data_store: &str, tenants: Vec<TenantUsage>) {
         if let Some(measured) = self.lock().get_mut(data_store) {
             (measured.tenants, measured.at) = (tenants, Some(Instant::now()));
         }
@@ -70,12 +70,13 @@ impl Usage {
     pub(super) fn register(&self, registry: &mut Registry) {
         let used = Family::<StoreLabels, Gauge>::default();
         let quota = Family::<StoreLabels, Gauge>::default();
-        let tenants = Family::<TenantLabels, Gauge>::default();
+        let (bytes, keys) =
+            (Family::<TenantLabels, Gauge>::default(), Family::<TenantLabels, Gauge>::default());
         for (name, measured) in self.lock().iter() {
             let labels = StoreLabels { datastore_name: name.clone() };
             used.get_or_create(&labels).set(gauge(measured.used));
-            if let Some(bytes) = measured.quota {
-                quota.get_or_create(&labels).set(gauge(bytes));
+            if let Some(most) = measured.quota {
+                quota.get_or_create(&labels).set(gauge(most));
             }
             for tenant in &measured.tenants {
                 let labels = TenantLabels {
@@ -83,7 +84,11 @@ impl Usage {
                     tcp_namespace: tenant.namespace.clone(),
                     tcp_name: tenant.name.clone(),
                 };
-                tenants.get_or_create(&labels).set(gauge(tenant.bytes));
+                for (family, value) in [(&bytes, tenant.usage.bytes), (&keys, tenant.usage.keys)] {
+                    if let Some(value) = value {
+                        family.get_or_create(&labels).set(gauge(value));
+                    }
+                }
             }
         }
         registry.register("kamaji_datastore_used_bytes", "Room that the data of a DataStore takes", used);
@@ -91,7 +96,12 @@ impl Usage {
         registry.register(
             "kamaji_tenant_control_plane_datastore_bytes",
             "Room that the data of a tenant control plane takes in its DataStore, where that can be told",
-            tenants,
+            bytes,
+        );
+        registry.register(
+            "kamaji_tenant_control_plane_datastore_keys",
+            "Keys of a tenant control plane in its DataStore, where they are counted",
+            keys,
         );
     }
 
@@ -100,8 +110,8 @@ impl Usage {
     }
 }
 
-fn gauge(bytes: u64) -> i64 {
-    bytes.try_into().unwrap_or(i64::MAX)
+fn gauge(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -114,7 +124,11 @@ mod tests {
         let health =
             Health { endpoint: String::new(), version: String::new(), used_bytes: 7, quota_bytes: None };
         assert!(usage.measured("store", &health));
-        let tenant = TenantBytes { namespace: "teams".into(), name: "blue".into(), bytes: 5 };
+        let tenant = TenantUsage {
+            namespace: "teams".into(),
+            name: "blue".into(),
+            usage: store::Usage { bytes: Some(5), keys: None },
+        };
         usage.tenants_measured("store", vec![tenant]);
         assert!(!usage.measured("store", &health), "not again so soon");
         let text = || {
@@ -126,6 +140,7 @@ mod tests {
         assert!(text().contains(r#"kamaji_datastore_used_bytes{datastore_name="store"} 7"#), "{}", text());
         let line = r#"kamaji_tenant_control_plane_datastore_bytes{datastore_name="store",tcp_namespace="teams",tcp_name="blue"} 5"#;
         assert!(text().contains(line), "{}", text());
+        assert!(!text().contains("datastore_keys{"), "nobody has counted them: {}", text());
         usage.tenants_measured("store", Vec::new());
         assert!(!text().contains("blue"));
         usage.forget("store");

@@ -53,6 +53,12 @@ const CLUSTER: &[Rule] = &[
         verbs: OWN,
     },
     Rule {
+        why: "Keeps whoever drains nodes from taking all Pods of a tenant at once, unless somebody else does.",
+        group: "policy",
+        resources: &["poddisruptionbudgets"],
+        verbs: OWN,
+    },
+    Rule {
         why: "Waits until the Pods of a tenant are gone before its data is switched to another DataStore.",
         group: "",
         resources: &["pods"],

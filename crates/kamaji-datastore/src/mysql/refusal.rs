@@ -69,7 +69,7 @@ fn of_server(error: &ServerError) -> Refusal {
         1036 | 1792 | 1836 => Refusal::ReadOnly,
         1021 | 1114 => Refusal::NoSpace,
         // An error of a storage engine or of a file: 28 is the system's code for a full disk.
-        1003 | 1004 | 1005 | 1006 | 1026 | 1030 if is_of_a_full_disk(&error.message) => Refusal::NoSpace,
+        3 | 1003 | 1004 | 1005 | 1006 | 1026 | 1030 if is_of_a_full_disk(&error.message) => Refusal::NoSpace,
         // Our own limits, which the server keeps for us.
         1205 | 1317 | 1969 | 3024 => Refusal::Late,
         // Starting, stopping, killed, or no room for one more connection.
@@ -114,6 +114,11 @@ mod tests {
                 Refusal::AuthDisabled,
             ),
             (1021, "Disk full (/tmp/x); waiting for someone to free some space...", Refusal::NoSpace),
+            (
+                3,
+                "Error writing file './ddl_recovery.log' (Errcode: 28 \"No space left on device\")",
+                Refusal::NoSpace,
+            ),
             (1030, "Got error 28 \"No space left on device\" from storage engine InnoDB", Refusal::NoSpace),
             (1030, "Got error 168 from storage engine", Refusal::Other),
             (1006, "Can't create database 'x' (errno: 28 \"No space left on device\")", Refusal::NoSpace),

@@ -7,25 +7,24 @@ use kube::ResourceExt;
 
 use crate::claim::{account, standing};
 use crate::context::Context;
-use crate::metrics::TenantBytes;
+use crate::metrics::TenantUsage;
 
 /// The metrics tell what this datastore, and now and then what each of its tenants, takes.
 pub(super) async fn measure(name: &str, store: &Store, health: &Health, cx: &Context) {
     if !cx.metrics.usage.measured(name, health) {
         return;
     }
-    let mut sizes = Vec::new();
+    let mut tenants = Vec::new();
     for tcp in cx.caches.tenants.all() {
         let memory = Memory::of(tcp.status.as_ref());
         let Some(claim) = memory.claim.as_ref().filter(|claim| claim.data_store == name) else { continue };
         let Ok(account) = account(&TenantId::of(&tcp).uid, claim, standing(&memory)) else { continue };
-        match store.used_bytes(&account).await {
-            Ok(Some(bytes)) => sizes.push(TenantBytes {
+        match store.usage(&account).await {
+            Ok(usage) => tenants.push(TenantUsage {
                 namespace: tcp.namespace().unwrap_or_default(),
                 name: tcp.name_any(),
-                bytes,
+                usage,
             }),
-            Ok(None) => {}
             Err(error) => {
                 let error = crate::error::chain(&error);
                 tracing::debug!(datastore = name, error, "could not measure the tenants");
@@ -33,5 +32,5 @@ pub(super) async fn measure(name: &str, store: &Store, health: &Health, cx: &Con
             }
         }
     }
-    cx.metrics.usage.tenants_measured(name, sizes);
+    cx.metrics.usage.tenants_measured(name, tenants);
 }
