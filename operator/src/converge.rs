@@ -6,6 +6,7 @@ mod findings;
 mod inside;
 mod konnectivity;
 mod overrides;
+mod rotation;
 pub(crate) mod takeover;
 
 use std::sync::Arc;
@@ -179,7 +180,9 @@ impl<'a> Pass<'a> {
             Finding::holds("Assigned", format!("reached at {}", endpoint.host_and_port())),
         );
         facts.endpoint = Some(endpoint.clone());
-        let Some((anchors, held)) = self.read_anchors(held, facts) else { return Ok(Outcome::Waiting) };
+        let Some((anchors, held)) = self.read_anchors(held, facts).await? else {
+            return Ok(Outcome::Waiting);
+        };
         let with = Equipment {
             examined,
             open,
@@ -269,12 +272,13 @@ impl<'a> Pass<'a> {
         self.tell_what_is_left_behind(&desired).await;
         self.timed("disruption-budget", self.spare(&desired)).await?;
         let rollout = Rollout::of(&deployment);
-        facts.deployment = Some(Arc::unwrap_or_clone(deployment));
+        facts.deployment = Some(deployment.as_ref().clone());
         facts.find(Concern::ControlPlane, rollout_finding(self.tenant, &rollout));
         self.remove_tunnel(&rollout).await?;
         self.retire(with.open, with.places, &rollout, facts).await?;
         let until = inputs.credentials.deadline.min(inputs.storage_credentials.deadline);
         self.look_inside(inputs, with.anchors, &rollout, facts);
+        Box::pin(self.rotate(with.held, (&desired, deployment.as_ref()), facts)).await?;
         Ok(Outcome::Settled { until })
     }
 
@@ -384,20 +388,6 @@ impl<'a> Pass<'a> {
         }
         self.cx.tenants.stored(&self.tenant.id, place, seal);
         Ok(Setup::Done)
-    }
-
-    async fn report_reissues(&self, credentials: &Credentials, storage: &StorageCredentials) {
-        let renewed = credentials.reissued.iter().copied();
-        let stored = storage.reissued.map(|reason| (Child::DatastoreCertificate, reason));
-        for (child, reason) in renewed.chain(stored) {
-            // The first issue is no news.
-            if reason != kamaji_pki::verdict::Reissue::Missing {
-                let note = format!("{}: {}", child.name(&self.tenant.id.name), reason.sentence());
-                self.cx
-                    .event(self.tcp, kube::runtime::events::EventType::Normal, "CertificateReissued", note)
-                    .await;
-            }
-        }
     }
 
     fn reach(&self, stage: &'static str) -> Reach<'_> {

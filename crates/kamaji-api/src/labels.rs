@@ -59,6 +59,15 @@ pub const STORAGE_CONFIG: &str = "storage.kamaji.clastix.io/config";
 /// On the Pods: checksum of the certificates for the datastore.
 pub const STORAGE_CERTIFICATE: &str = "storage.kamaji.clastix.io/certificate";
 
+/// On a TenantControlPlane: its UID asks for a new certificate authority, see the guide on rotation.
+pub const ROTATE_CA: &str = "kamaji.clastix.io/rotate-ca";
+/// On a TenantControlPlane: its UID asks for a new authority of the front proxy.
+pub const ROTATE_FRONT_PROXY_CA: &str = "kamaji.clastix.io/rotate-front-proxy-ca";
+/// On a TenantControlPlane: its UID asks for a new key that signs service-account tokens.
+pub const ROTATE_SERVICE_ACCOUNT_KEY: &str = "kamaji.clastix.io/rotate-service-account-key";
+/// On a TenantControlPlane: the fingerprints of trust anchors that a rotation may drop, with commas between them.
+pub const DROP_TRUST_ANCHOR: &str = "kamaji.clastix.io/drop-trust-anchor";
+
 /// On a TenantControlPlane: it is upgraded to this version whatever the examination before found.
 pub const SKIP_PREFLIGHT: &str = "kamaji.clastix.io/skip-preflight";
 

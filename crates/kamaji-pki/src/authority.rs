@@ -82,6 +82,26 @@ impl Authority {
         Pair::new(certificate, key)
     }
 
+    /// The certificate of another authority over again, signed by this one, until the first of both ends.
+    ///
+    /// Behind what `other` has issued, it convinces whoever trusts only this authority.
+    ///
+    /// # Errors
+    /// When this authority has ended.
+    pub fn vouch(&self, other: &Certificate, now: Timestamp) -> Result<Certificate, Error> {
+        self.check_alive(now)?;
+        Draft {
+            common_name: other.common_name(),
+            organizations: other.organizations(),
+            names: &Names::default(),
+            not_before: start(now),
+            not_after: other.not_after().min(self.certificate().not_after()),
+            public: other.public_key(),
+            role: Role::Vouched { subject: other, issuer: self.certificate() },
+        }
+        .sign(self.key())
+    }
+
     /// The certificate that others trust.
     pub fn certificate(&self) -> &Certificate {
         self.0.certificate()

@@ -56,6 +56,8 @@ pub(crate) enum Role<'a> {
     Authority,
     /// It serves one purpose and is signed by `issuer`.
     Leaf { usage: Usage, issuer: &'a Certificate },
+    /// It is `subject` over again, signed by `issuer`.
+    Vouched { subject: &'a Certificate, issuer: &'a Certificate },
 }
 
 /// `TBSCertificate` of RFC 5280, without the parts that nobody uses.
@@ -97,10 +99,14 @@ impl Draft<'_> {
     }
 
     fn unsigned(&self, serial: &[u8], key: &PrivateKey) -> Result<Vec<u8>, der::Error> {
-        let subject = distinguished_name(self.common_name, self.organizations)?;
+        // To the byte as the authority has it, since what it signs names it so.
+        let subject = match self.role {
+            Role::Vouched { subject, .. } => subject.subject().clone(),
+            _ => distinguished_name(self.common_name, self.organizations)?,
+        };
         let issuer = match self.role {
             Role::Authority => subject.clone(),
-            Role::Leaf { issuer, .. } => issuer.subject().clone(),
+            Role::Leaf { issuer, .. } | Role::Vouched { issuer, .. } => issuer.subject().clone(),
         };
         Unsigned {
             version: Version::V3,
@@ -116,10 +122,18 @@ impl Draft<'_> {
     }
 
     fn extensions(&self) -> Result<Extensions, der::Error> {
-        let own = OctetString::new(key_identifier(self.public))?;
+        let own = match self.role {
+            Role::Vouched { subject, .. } => OctetString::new(subject.key_identifier())?,
+            _ => OctetString::new(key_identifier(self.public))?,
+        };
         let mut extensions = match self.role {
             Role::Authority => authority_extensions()?,
             Role::Leaf { usage, issuer } => leaf_extensions(usage, issuer)?,
+            Role::Vouched { issuer, .. } => {
+                let mut extensions = authority_extensions()?;
+                extensions.push(extension(&identifier_of(issuer)?, Critical::No)?);
+                extensions
+            }
         };
         extensions.push(extension(&SubjectKeyIdentifier(own), Critical::No)?);
         let alternatives = general_names(self.names)?;
@@ -148,16 +162,20 @@ fn authority_extensions() -> Result<Extensions, der::Error> {
 }
 
 fn leaf_extensions(usage: Usage, issuer: &Certificate) -> Result<Extensions, der::Error> {
-    let authority = AuthorityKeyIdentifier {
-        key_identifier: Some(OctetString::new(issuer.key_identifier())?),
-        ..AuthorityKeyIdentifier::default()
-    };
+    let authority = identifier_of(issuer)?;
     Ok(vec![
         extension(&BasicConstraints { ca: false, path_len_constraint: None }, Critical::Yes)?,
         extension(&KeyUsage(FlagSet::from(KeyUsages::DigitalSignature)), Critical::Yes)?,
         extension(&ExtendedKeyUsage(vec![usage.oid()]), Critical::No)?,
         extension(&authority, Critical::No)?,
     ])
+}
+
+fn identifier_of(issuer: &Certificate) -> Result<AuthorityKeyIdentifier, der::Error> {
+    Ok(AuthorityKeyIdentifier {
+        key_identifier: Some(OctetString::new(issuer.key_identifier())?),
+        ..AuthorityKeyIdentifier::default()
+    })
 }
 
 fn extension<T: AssociatedOid + Encode>(value: &T, critical: Critical) -> Result<Extension, der::Error> {

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    authority::Authority,
+    authority::{Authority, BACKDATED},
     error::Error,
     leaf::{Certificate, Leaf, Pair},
 };
@@ -112,9 +112,15 @@ pub fn renew(
 /// When `certificate` is due for renewal: `renew_before` its end, or at half of its life if that is later. It
 /// lies in the past for one that its authority cannot outlive: such a certificate is kept.
 pub fn deadline(certificate: &Certificate, renew_before: SignedDuration) -> Timestamp {
-    let life = certificate.not_before().duration_until(certificate.not_after());
-    let margin = renew_before.min(life / 2).max(SignedDuration::ZERO);
+    let margin = renew_before.min(life(certificate) / 2).max(SignedDuration::ZERO);
     certificate.not_after().checked_sub(margin).unwrap_or(Timestamp::MIN)
+}
+
+/// For how long a certificate is of use. What lies before its issue is none: of one that lasts a few minutes it would
+/// be the greater part, and half of its life over at once.
+fn life(certificate: &Certificate) -> SignedDuration {
+    let whole = certificate.not_before().duration_until(certificate.not_after());
+    if whole > BACKDATED { whole - BACKDATED } else { whole }
 }
 
 fn judge(held: Option<&Held<'_>>, wanted: &Wanted<'_>, now: Timestamp) -> Result<Pair, Reissue> {

@@ -76,6 +76,17 @@ fn accepted(
     server: Option<&str>,
     at: Timestamp,
 ) -> Result<(), webpki::Error> {
+    accepted_behind(pair, &[], authority, usage, (server, at))
+}
+
+/// The same of a pair that is shown with these certificates.
+fn accepted_behind(
+    pair: &Pair,
+    chain: &[Certificate],
+    authority: &Authority,
+    usage: impl ExtendedKeyUsageValidator,
+    (server, at): (Option<&str>, Timestamp),
+) -> Result<(), webpki::Error> {
     let root = CertificateDer::from_pem_slice(authority.certificate().pem().as_bytes()).unwrap();
     let anchors = [webpki::anchor_from_trusted_cert(&root).unwrap()];
     let der = CertificateDer::from_pem_slice(pair.certificate().pem().as_bytes()).unwrap();
@@ -83,7 +94,9 @@ fn accepted(
     let time = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second().try_into().unwrap()));
     let algorithms =
         [webpki::ring::ECDSA_P256_SHA256, webpki::ring::ECDSA_P384_SHA384, RSA_PKCS1_2048_8192_SHA256];
-    certificate.verify_for_usage(&algorithms, &anchors, &[], time, usage, None, None)?;
+    let chain: Vec<_> =
+        chain.iter().map(|one| CertificateDer::from_pem_slice(one.pem().as_bytes()).unwrap()).collect();
+    certificate.verify_for_usage(&algorithms, &anchors, &chain, time, usage, None, None)?;
     server.map_or(Ok(()), |name| {
         certificate.verify_is_valid_for_subject_name(&ServerName::try_from(name).unwrap())
     })
@@ -103,6 +116,34 @@ fn servers_are_accepted_under_each_of_their_names_and_no_other() {
         }
         assert!(pair.certificate().is_issued_by(authority.certificate()));
     }
+}
+
+/// Whatever kind of key each of them has: whoever trusts one authority believes what the other has issued.
+#[test]
+fn what_an_authority_vouches_for_convinces_those_who_trust_it_alone() {
+    for old in authorities() {
+        let others = authorities().into_iter();
+        let is_old = |one: &Authority| one.certificate() == old.certificate();
+        for new in others.filter(|other| !is_old(other)) {
+            let leaf = new.issue(&server(names(&["localhost"], &[])), now()).unwrap();
+            let vouched = old.vouch(new.certificate(), now()).unwrap();
+            let check = |chain: &[Certificate], trusted| {
+                accepted_behind(&leaf, chain, trusted, KeyUsage::server_auth(), (Some("localhost"), now()))
+            };
+            let chain = [vouched.clone()];
+            assert_eq!((check(&chain, &old), check(&chain, &new)), (Ok(()), Ok(())));
+            assert!(check(&[], &old).is_err(), "nobody has vouched for it");
+            assert!(vouched.is_issued_by(old.certificate()) && leaf.certificate().is_issued_by(&vouched));
+            assert!(vouched.not_after() <= old.certificate().not_after().min(new.certificate().not_after()));
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_has_ended_vouches_for_nobody() {
+    let old = Authority::create("kubernetes", now(), SignedDuration::from_hours(1)).unwrap();
+    let refused = old.vouch(authority().certificate(), now() + SignedDuration::from_hours(2));
+    assert!(matches!(refused, Err(Error::AuthorityExpired { .. })));
 }
 
 #[test]

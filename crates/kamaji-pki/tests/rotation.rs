@@ -190,6 +190,23 @@ fn renewal_begins_at_the_deadline() {
     }
 }
 
+/// What lasts two minutes is renewed once a minute, however early renewal was asked for, and never twice at once.
+#[test]
+fn a_short_life_is_renewed_in_time_and_not_without_end() {
+    let (leaf, authority) = (Leaf { valid_for: SECOND * 120, ..leaf() }, authority());
+    let wanted = wanted(&leaf, &authority);
+    let mut pair = authority.issue(&leaf, now()).unwrap();
+    let mut renewals = 0;
+    for second in 0..=900 {
+        let at = now() + SECOND * second;
+        assert!(at < pair.certificate().not_after(), "{second}");
+        let renewal = renew(Some(&held(&pair)), &wanted, &authority, at).unwrap();
+        renewals += i32::from(renewal.reason.is_some());
+        pair = renewal.pair;
+    }
+    assert_eq!(renewals, 15);
+}
+
 #[test]
 fn a_certificate_that_ends_with_its_authority_is_not_renewed_over_and_over() {
     let leaf = leaf();
@@ -250,8 +267,8 @@ proptest! {
         let (leaf, authority) = (Leaf { valid_for: life, ..leaf() }, authority());
         let wanted = Wanted { renew_before: margin, ..wanted(&leaf, &authority) };
         let pair = authority.issue(&leaf, now()).unwrap();
-        // In half seconds: the window is the margin, cut to half of a life that began five minutes early.
-        let window = (2 * margin.as_secs()).clamp(0, life.as_secs() + 300);
+        // In half seconds: the window is the margin, cut to half of a life. That it begins five minutes early is no life.
+        let window = (2 * margin.as_secs()).clamp(0, life.as_secs());
         let expected = if after.as_secs() < -300 {
             Some(Reissue::NotYetValid)
         } else if 2 * after.as_secs() >= 2 * life.as_secs() - window {

@@ -3,11 +3,14 @@
 //! They are born once. One that is gone or unreadable is never replaced silently, because every node, token and kubeconfig
 //! of the tenant would die with it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{Child, TenantId};
 use kamaji_pki::{Authority, PrivateKey};
 
+use crate::rotation::{self, Overlap};
 use crate::secret::{self, HeldSecrets};
 use crate::{Error, checksum};
 
@@ -23,6 +26,7 @@ pub struct Anchors {
     pub front_proxy_ca: Authority,
     /// The key that signs service-account tokens.
     pub service_accounts: PrivateKey,
+    overlaps: BTreeMap<Child, Overlap>,
 }
 
 /// The three children that hold the anchors.
@@ -54,8 +58,10 @@ impl Unusable {
         let name = |child: &Child| child.name(&tenant.name);
         match self {
             Self::Lost(child) => format!(
-                "Secret {} is gone: restore it from a backup; a new one would cut off every node and kubeconfig, so none is made",
-                name(child)
+                "Secret {} is gone: restore it from a backup; a new one would cut off every node and kubeconfig, so none is made \
+                 unless the annotation {} asks for it",
+                name(child),
+                rotation::request(*child)
             ),
             Self::Broken(child, problem) => {
                 format!("Secret {} cannot be used ({problem}): restore it from a backup", name(child))
@@ -152,12 +158,32 @@ impl Anchors {
             Authority::from_pem(pem(certificate), pem(key)).map_err(|problem| broken(child, &problem))
         };
         let service_accounts = secret::value(&held[&Child::ServiceAccountKey], "sa.key").unwrap_or_default();
+        let overlaps =
+            ANCHORS.into_iter().filter_map(|child| Some((child, rotation::overlap(child, &held[&child])?)));
         Ok(Self {
+            overlaps: overlaps.collect(),
             ca: authority(Child::Ca, "ca.crt", "ca.key")?,
             front_proxy_ca: authority(Child::FrontProxyCa, "front-proxy-ca.crt", "front-proxy-ca.key")?,
             service_accounts: PrivateKey::from_pem(service_accounts)
                 .map_err(|problem| broken(Child::ServiceAccountKey, &problem))?,
         })
+    }
+}
+
+impl Anchors {
+    /// Whom clients of the API server are to trust, in PEM: the cluster's authority, and while that is replaced the other one too.
+    pub fn trusted(&self) -> &str {
+        self.overlaps.get(&Child::Ca).map_or_else(|| self.ca.certificate().pem(), |overlap| &overlap.trusted)
+    }
+
+    /// Whether this anchor is being replaced, so that two are trusted.
+    pub(crate) fn overlaps(&self, child: Child) -> bool {
+        self.overlaps.contains_key(&child)
+    }
+
+    /// What stands behind a certificate that this anchor has signed.
+    pub(crate) fn chain(&self, child: Child) -> &str {
+        self.overlaps.get(&child).map_or("", |overlap| &overlap.chain)
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Concern {
     Migration,
     /// The version that the spec names runs. Told from the first change of the version on; a tenant is ready without it.
     Upgrade,
+    /// No trust anchor is being replaced. Told from the first rotation on; a tenant is ready without it.
+    Rotation,
 }
 
 impl Concern {
@@ -53,6 +55,7 @@ impl Concern {
             Self::Addons => "Addons",
             Self::Migration => "Migration",
             Self::Upgrade => "Upgrade",
+            Self::Rotation => "Rotation",
         }
     }
 }

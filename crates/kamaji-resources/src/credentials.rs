@@ -2,7 +2,7 @@
 
 mod konnectivity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use kamaji_pki::{Authority, Leaf, Names, Pair, Usage};
 use crate::anchors::{ANCHORS, Anchors};
 use crate::kubeconfig::Kubeconfig;
 use crate::secret::{self, HeldSecrets};
-use crate::{Endpoint, Error, checksum};
+use crate::{Endpoint, Error, checksum, rotation};
 
 /// How long a leaf lasts: a year, as kubeadm has it.
 pub(crate) const LEAF_VALIDITY: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -38,6 +38,7 @@ pub struct Credentials {
     /// When the first of the certificates must be renewed.
     pub deadline: Timestamp,
     anchor_checksums: BTreeMap<Child, String>,
+    overlapping: BTreeSet<Child>,
 }
 
 impl Credentials {
@@ -75,9 +76,15 @@ impl Credentials {
             deadline: renewal.deadline,
             anchor_checksums: ANCHORS
                 .iter()
-                .filter_map(|child| Some((*child, checksum::of_secret(held.get(child)?))))
+                .filter_map(|child| Some((*child, rotation::read_checksum(*child, held.get(child)?))))
                 .collect(),
+            overlapping: ANCHORS.into_iter().filter(|child| anchors.overlaps(*child)).collect(),
         })
+    }
+
+    /// Whether this anchor is being replaced, so that Pods must trust two.
+    pub fn overlaps(&self, child: Child) -> bool {
+        self.overlapping.contains(&child)
     }
 
     /// The checksum of what `child` holds: it changes when a Pod must read it again.
@@ -89,31 +96,26 @@ impl Credentials {
     }
 }
 
-/// A certificate that has a Secret of its own.
+/// A certificate that has a Secret of its own; `authority` is the anchor that signs it.
 struct Profile {
     child: Child,
     file: &'static str,
-    authority: fn(&Anchors) -> &Authority,
+    authority: Child,
     leaf: fn(&Tenant, &Endpoint) -> Leaf,
 }
 
 const PROFILES: &[Profile] = &[
-    Profile {
-        child: Child::ApiServer,
-        file: "apiserver",
-        authority: |anchors| &anchors.ca,
-        leaf: api_server,
-    },
+    Profile { child: Child::ApiServer, file: "apiserver", authority: Child::Ca, leaf: api_server },
     Profile {
         child: Child::KubeletClient,
         file: "apiserver-kubelet-client",
-        authority: |anchors| &anchors.ca,
+        authority: Child::Ca,
         leaf: |_, _| client("kube-apiserver-kubelet-client", &[]),
     },
     Profile {
         child: Child::FrontProxyClient,
         file: "front-proxy-client",
-        authority: |anchors| &anchors.front_proxy_ca,
+        authority: Child::FrontProxyCa,
         leaf: |_, _| client("front-proxy-client", &[]),
     },
 ];
@@ -155,6 +157,15 @@ fn api_server(tenant: &Tenant, endpoint: &Endpoint) -> Leaf {
         valid_for: LEAF_VALIDITY,
     }
 }
+
+/// The first certificate of a text, without those behind it: they are of a stage of a rotation that may be over.
+fn alone(pem: &str) -> &str {
+    let end = pem.find(END).map_or(pem.len(), |start| start + END.len());
+    if pem[end..].contains("-----BEGIN") { &pem[..end] } else { pem }
+}
+
+/// How a certificate ends in PEM.
+const END: &str = "-----END CERTIFICATE-----\n";
 
 /// A user of a kubeconfig, and the files it appears in.
 struct Identity {
@@ -218,8 +229,13 @@ impl Renewals<'_> {
         let (certificate, key) = (format!("{}.crt", profile.file), format!("{}.key", profile.file));
         let leaf = (profile.leaf)(self.tenant, self.endpoint);
         let held = self.held.get(&profile.child).map(|secret| secret::held(secret, &certificate, &key));
-        let pair = self.pair(profile.child, held.as_ref(), &leaf, (profile.authority)(self.anchors))?;
-        let data = [(certificate.as_str(), pair.certificate().pem()), (&key, pair.key().pem())];
+        let authority = match profile.authority {
+            Child::FrontProxyCa => &self.anchors.front_proxy_ca,
+            _ => &self.anchors.ca,
+        };
+        let pair = self.pair(profile.child, held.as_ref(), &leaf, authority)?;
+        let shown = format!("{}{}", alone(pair.certificate().pem()), self.anchors.chain(profile.authority));
+        let data = [(certificate.as_str(), shown.as_str()), (&key, pair.key().pem())];
         Ok(self.finish(profile.child, secret::build(&self.tenant.id, profile.child, &data)))
     }
 
@@ -271,7 +287,7 @@ impl Renewals<'_> {
             },
             cluster: self.tenant.id.name.clone(),
             user: user.to_owned(),
-            authority: self.anchors.ca.certificate().pem().to_owned(),
+            authority: self.anchors.trusted().to_owned(),
             certificate: pair.certificate().pem().to_owned(),
             key: pair.key().pem().to_owned(),
         }

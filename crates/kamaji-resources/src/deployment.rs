@@ -75,9 +75,9 @@ fn render(inputs: &Inputs<'_>) -> Deployment {
     let parts = [
         api_server::part(inputs),
         scheduler::part(tenant),
-        controller_manager::part(tenant),
+        controller_manager::part(inputs),
         kine::part(inputs),
-        konnectivity::part(tenant),
+        konnectivity::part(inputs),
     ];
     let pod = parts.into_iter().fold(Part::default(), |mut sum, part| {
         sum.containers.extend(part.containers);

@@ -107,7 +107,7 @@
 //! - No certificate but that of `super-admin.conf` carries `system:masters`; each lasts a year at most and has one purpose.
 //! - Of all containers only kube-controller-manager sees the key of the cluster's authority; nobody sees the front proxy's.
 //! - The Pods pass the `restricted` Pod Security Standard, as long as the user asks for nothing else.
-//! - An anchor that is gone, unreadable or exchanged is reported and never replaced.
+//! - An anchor that is gone, unreadable or exchanged is reported and never replaced unasked; [`rotation`] replaces one in stages.
 //! - What the Go operator issued stays to the byte until it must be renewed.
 //!
 //! # What a caller must do
@@ -134,6 +134,7 @@ pub mod object;
 pub mod overrides;
 pub mod phase;
 pub mod rollout;
+pub mod rotation;
 mod secret;
 pub mod service;
 pub mod status;

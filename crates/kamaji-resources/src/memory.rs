@@ -1,10 +1,13 @@
 //! The few fields of the status that are remembered rather than computed.
 
+use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::{CertificatesStatus, ChecksummedSecret, Driver, TenantControlPlaneStatus};
 use kamaji_api::{Child, Tenant};
 
+use crate::checksum;
 use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
+use crate::rotation::Record;
 
 /// A tenant's claim on its place in a datastore. It is written down before anything is made there, and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Memory {
     pub attempt: Option<Attempt>,
     /// Places that the tenant has left.
     pub retired: Vec<Retired>,
+    /// Trust anchors that are being replaced, or were.
+    pub rotations: Vec<Record>,
     certificates: CertificatesStatus,
 }
 
@@ -64,6 +69,12 @@ impl Memory {
             attempt: storage.migration.as_ref().and_then(Attempt::of),
             retired: storage.left.iter().filter_map(Retired::of).collect(),
             storage_is_set_up: setup.checksum.is_some_and(|sum| !sum.is_empty()),
+            rotations: status
+                .certificates
+                .iter()
+                .flat_map(|certificates| &certificates.rotations)
+                .filter_map(Record::of)
+                .collect(),
             certificates: status.certificates.clone().unwrap_or_default(),
         }
     }
@@ -77,6 +88,18 @@ impl Memory {
             _ => None,
         };
         secret?.checksum.as_deref().filter(|sum| !sum.is_empty())
+    }
+
+    /// The checksum that this Secret of an anchor must have: the one that is remembered, or the one that it was announced to have.
+    pub fn anchor_of(&self, child: Child, secret: &Secret) -> Option<&str> {
+        let sum = checksum::of_secret(secret);
+        let announced = self.rotation(child).map(|record| record.announced.as_str());
+        announced.filter(|announced| *announced == sum).or_else(|| self.anchor(child))
+    }
+
+    /// What is remembered of the replacement of an anchor.
+    pub fn rotation(&self, child: Child) -> Option<&Record> {
+        self.rotations.iter().find(|record| record.child == child)
     }
 
     /// The claim as it stands, or the one to make: what the user chose, else the UID.

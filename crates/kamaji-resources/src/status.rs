@@ -1,6 +1,7 @@
 //! The status of a tenant control plane, computed once per pass from what was seen and done.
 
 mod addons;
+mod certificates;
 mod konnectivity;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kamaji_api::v1alpha1::{
-    CertificatesStatus, ChecksummedSecret, DeploymentReport, KubeadmConfigStatus, KubeconfigsStatus,
-    KubernetesStatus, ServiceReport, StorageOverrideStatus, StorageSetupStatus, StorageStatus,
-    TenantControlPlaneStatus, VersionStatus,
+    ChecksummedSecret, DeploymentReport, KubeadmConfigStatus, KubernetesStatus, ServiceReport,
+    StorageOverrideStatus, StorageSetupStatus, StorageStatus, TenantControlPlaneStatus, VersionStatus,
 };
 use kamaji_api::{Child, Tenant, labels};
 
@@ -23,6 +23,7 @@ use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
 use crate::phase::{PhaseFacts, phase};
 use crate::rollout::Rollout;
+use crate::rotation::Record;
 use crate::upgrade::Running;
 
 /// What a pass saw and did.
@@ -42,6 +43,8 @@ pub struct Facts {
     pub service: Option<Service>,
     /// The Deployment as the server has it.
     pub deployment: Option<Deployment>,
+    /// What is remembered of the replacement of trust anchors, if that was looked at.
+    pub rotations: Option<Vec<Record>>,
     /// Checksums of the children that are in place.
     pub checksums: BTreeMap<Child, String>,
     /// What was found about each concern that was reached.
@@ -94,7 +97,7 @@ pub fn compute(
         observed_generation: if complete { Some(tenant.generation) } else { known.observed_generation },
         conditions: conditions::merged(&known.conditions, &findings, tenant.generation, now),
         storage: stamp.storage(known.storage.clone(), facts),
-        certificates: stamp.certificates(known.certificates.clone()),
+        certificates: stamp.certificates(known.certificates.clone(), facts),
         kubeconfig: stamp.kubeconfigs(known.kubeconfig.clone()),
         kubeadm_config: stamp.kubeadm_config(known.kubeadm_config.clone()),
         kubernetes_resources: Some(resources(tenant, &known, facts, now)),
@@ -118,6 +121,18 @@ pub fn claimed(
     let known = known.cloned().unwrap_or_default();
     let stamp = Stamp { tenant, checksums: &facts.checksums, now: whole_seconds(now) };
     TenantControlPlaneStatus { storage: stamp.storage(known.storage.clone(), facts), ..known }
+}
+
+/// The status of a tenant one of whose anchors is about to change, and nothing else.
+pub fn announced(
+    tenant: &Tenant,
+    known: Option<&TenantControlPlaneStatus>,
+    facts: &Facts,
+    now: Timestamp,
+) -> TenantControlPlaneStatus {
+    let known = known.cloned().unwrap_or_default();
+    let stamp = Stamp { tenant, checksums: &facts.checksums, now: whole_seconds(now) };
+    TenantControlPlaneStatus { certificates: stamp.certificates(known.certificates.clone(), facts), ..known }
 }
 
 /// The status of a tenant whose spec cannot be read: everything stays but the conditions.
@@ -247,30 +262,6 @@ impl Stamp<'_> {
             checksum: Some(sum.clone()),
             last_update: Some(Time(self.now)),
         })
-    }
-
-    fn certificates(&self, known: Option<CertificatesStatus>) -> Option<CertificatesStatus> {
-        let known = known.unwrap_or_default();
-        let stamped = CertificatesStatus {
-            ca: self.secret(Child::Ca, known.ca),
-            api_server: self.secret(Child::ApiServer, known.api_server),
-            api_server_kubelet_client: self.secret(Child::KubeletClient, known.api_server_kubelet_client),
-            front_proxy_ca: self.secret(Child::FrontProxyCa, known.front_proxy_ca),
-            front_proxy_client: self.secret(Child::FrontProxyClient, known.front_proxy_client),
-            sa: self.secret(Child::ServiceAccountKey, known.sa),
-            etcd: known.etcd,
-        };
-        (stamped != CertificatesStatus::default()).then_some(stamped)
-    }
-
-    fn kubeconfigs(&self, known: Option<KubeconfigsStatus>) -> Option<KubeconfigsStatus> {
-        let known = known.unwrap_or_default();
-        let stamped = KubeconfigsStatus {
-            admin: self.secret(Child::AdminKubeconfig, known.admin),
-            controller_manager: self.secret(Child::ControllerManagerKubeconfig, known.controller_manager),
-            scheduler: self.secret(Child::SchedulerKubeconfig, known.scheduler),
-        };
-        (stamped != KubeconfigsStatus::default()).then_some(stamped)
     }
 
     fn kubeadm_config(&self, known: Option<KubeadmConfigStatus>) -> Option<KubeadmConfigStatus> {

@@ -37,6 +37,13 @@ impl TenantApiServer {
         self.folder.join(name)
     }
 
+    /// The files in its volumes are what the Secrets of this tenant hold now, as the kubelet brings about while a Pod runs.
+    pub async fn refresh(&self, lane: &Lane, tenant: &str) -> Result<()> {
+        let deployment = lane.objects::<Deployment>().get(tenant).await?;
+        let pod = deployment.spec.template.spec.context("the Deployment has a Pod")?;
+        write_volumes(&self.folder, &pod, &lane.objects()).await
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -186,7 +193,12 @@ async fn write_volumes(folder: &Path, pod: &PodSpec, secrets: &Api<Secret>) -> R
                 let value = data.get(&key).with_context(|| format!("Secret {secret} has no key {key}"))?;
                 let file = folder.join(&volume.name).join(path);
                 fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
-                fs::write(file, &value.0)?;
+                // A program that reads it meanwhile finds the whole old one or the whole new one.
+                if fs::read(&file).ok().as_ref() != Some(&value.0) {
+                    let written = file.with_extension("new");
+                    fs::write(&written, &value.0)?;
+                    fs::rename(&written, &file)?;
+                }
             }
         }
     }

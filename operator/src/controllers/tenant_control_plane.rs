@@ -22,8 +22,11 @@ use crate::error::Error;
 /// Name of this controller in metrics.
 pub(crate) const CONTROLLER: &str = "tenantcontrolplane";
 
-/// A renewal that is due is never asked for more often than this.
-const SHORTEST_RENEWAL: Duration = Duration::from_mins(10);
+/// What was due before the pass and is due after it cannot be renewed, for its authority ends too. It is looked at no more
+/// often than this.
+const OVERDUE: Duration = Duration::from_mins(10);
+/// A renewal that is due is never waited for more briefly than this.
+const SHORTEST_RENEWAL: Duration = Duration::from_secs(1);
 
 /// One pass over one tenant control plane.
 pub(crate) async fn reconcile(seen: Arc<TenantControlPlane>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -76,7 +79,7 @@ async fn pass(tcp: &TenantControlPlane, cx: &Context) -> Result<Action, Error> {
     }
     report(tcp, &tenant, &facts, cx).await?;
     Ok(match outcome? {
-        Outcome::Settled { until } => Action::requeue(renewal(until, cx)),
+        Outcome::Settled { until } => Action::requeue(renewal(until, clock::now(), cx.settings.resync)),
         Outcome::Again { after } => Action::requeue(after.min(cx.settings.resync)),
         Outcome::Waiting | Outcome::Unexamined | Outcome::Written => Action::requeue(cx.settings.resync),
     })
@@ -111,7 +114,7 @@ async fn publish(
     status: TenantControlPlaneStatus,
     cx: &Context,
 ) -> Result<(), Error> {
-    let told = [READY, Concern::Migration.as_str(), Concern::Upgrade.as_str()];
+    let told = [READY, Concern::Migration.as_str(), Concern::Upgrade.as_str(), Concern::Rotation.as_str()];
     let news = told.map(|name| transition(name, tcp.status.as_ref(), &status));
     Box::pin(cx.write_status(tcp, status)).await?;
     for (severity, reason, message) in news.into_iter().flatten() {
@@ -147,6 +150,11 @@ fn transition(
         "Upgrading",
         "UpgradeExamined",
         "TriedOut",
+        "TrustingBoth",
+        "Reissuing",
+        "TakingBack",
+        "LastWordAwaited",
+        "Dropping",
     ];
     let severity =
         if expected.contains(&after.reason.as_str()) { EventType::Normal } else { EventType::Warning };
@@ -164,9 +172,33 @@ async fn limited<T>(cx: &Context, work: impl Future<Output = Result<T, Error>>) 
     tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::TimedOut(limit)))
 }
 
-fn renewal(until: Timestamp, cx: &Context) -> Duration {
-    let left = clock::now().duration_until(until);
-    Duration::try_from(left)
-        .unwrap_or_default()
-        .clamp(SHORTEST_RENEWAL, cx.settings.resync.max(SHORTEST_RENEWAL))
+/// How long to wait for the renewal that is due at `until`.
+fn renewal(until: Timestamp, now: Timestamp, resync: Duration) -> Duration {
+    match Duration::try_from(now.duration_until(until)) {
+        Ok(left) if !left.is_zero() => left.clamp(SHORTEST_RENEWAL, resync.max(SHORTEST_RENEWAL)),
+        _ => OVERDUE.min(resync),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_waited_for_exactly_and_one_that_cannot_be_had_does_not_spin() {
+        let now = Timestamp::constant(1_800_000_000, 0);
+        let at = |seconds: i64| Timestamp::from_second(now.as_second() + seconds).unwrap();
+        let resync = Duration::from_hours(10);
+        for (until, expected) in [
+            (at(61), Duration::from_secs(61)),
+            (at(3600), Duration::from_hours(1)),
+            (at(36_000_000), resync),
+            (now, OVERDUE),
+            (at(-1), OVERDUE),
+            (Timestamp::MIN, OVERDUE),
+            (Timestamp::MAX, resync),
+        ] {
+            assert_eq!(renewal(until, now, resync), expected, "{until}");
+        }
+    }
 }

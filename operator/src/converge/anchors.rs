@@ -76,12 +76,12 @@ impl Pass<'_> {
         }
     }
 
-    pub(super) fn read_anchors(
+    pub(super) async fn read_anchors(
         &self,
         held: HeldSecrets,
         facts: &mut Facts,
-    ) -> Option<(Anchors, HeldSecrets)> {
-        match Anchors::read(&held, |child| self.memory.anchor(child)) {
+    ) -> Result<Option<(Anchors, HeldSecrets)>, Error> {
+        Ok(match Anchors::read(&held, |child| self.memory.anchor_of(child, held.get(&child)?)) {
             Ok(anchors) => {
                 facts.find(
                     Concern::TrustAnchors,
@@ -94,8 +94,9 @@ impl Pass<'_> {
                     Concern::TrustAnchors,
                     Finding::fails(unusable.reason(), unusable.message(&self.tenant.id)),
                 );
+                Box::pin(self.make_anew(&unusable, facts)).await?;
                 None
             }
-        }
+        })
     }
 }

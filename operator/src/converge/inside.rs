@@ -66,7 +66,7 @@ impl Pass<'_> {
             },
             endpoint: inputs.endpoint.clone(),
             storage: inputs.storage.clone(),
-            authority: anchors.ca.certificate().pem().to_owned(),
+            authority: anchors.trusted().to_owned(),
         };
         let plan = Plan { access, interior };
         let sight = self.cx.tenants.sight(self.cx, &self.tenant.id, plan, rollout.ready);

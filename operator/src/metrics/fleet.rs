@@ -79,6 +79,13 @@ struct CertificateLabels {
     strategy: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiryLabels {
+    tcp_namespace: String,
+    tcp_name: String,
+    component: String,
+}
+
 /// What this program was built from, as far as whoever built it said so.
 pub(super) fn build(registry: &mut Registry) {
     let labels = BuildLabels {
@@ -171,12 +178,19 @@ fn data_stores(registry: &mut Registry, caches: &Caches) {
 
 fn certificates(registry: &mut Registry, caches: &Caches, now: Timestamp) {
     let mut counts: BTreeMap<CertificateLabels, i64> = BTreeMap::new();
+    let expiry = Family::<ExpiryLabels, Gauge>::default();
     for secret in caches.secrets.all() {
         let label = |name: &str| secret.labels().get(name).cloned();
-        let Some(strategy) = label(labels::CERTIFICATE_LIFECYCLE) else { continue };
         let tcp_name = label(labels::NAME).unwrap_or_default();
         let tcp_namespace = secret.namespace().unwrap_or_default();
-        let status = health(&secret, now);
+        let ends = ends(&secret);
+        if let (Some(end), Some(component)) = (ends.first(), label(labels::COMPONENT)) {
+            let labels =
+                ExpiryLabels { tcp_namespace: tcp_namespace.clone(), tcp_name: tcp_name.clone(), component };
+            expiry.get_or_create(&labels).set(now.duration_until(end.0).as_secs());
+        }
+        let Some(strategy) = label(labels::CERTIFICATE_LIFECYCLE) else { continue };
+        let status = health(&ends, now);
         *counts.entry(CertificateLabels { tcp_namespace, tcp_name, status, strategy }).or_default() += 1;
     }
     let current = Family::<CertificateLabels, Gauge>::default();
@@ -184,20 +198,43 @@ fn certificates(registry: &mut Registry, caches: &Caches, now: Timestamp) {
         current.get_or_create(&labels).set(count);
     }
     registry.register("kamaji_certificates_current", "Secrets with certificates by state", current);
+    registry.register(
+        "kamaji_certificate_expiry_seconds",
+        "Seconds until the first certificate of each Secret ends; authorities are told of too",
+        expiry,
+    );
+}
+
+/// Whether a certificate signs others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Leaf,
+    Authority,
+}
+
+/// When the certificates of a Secret end, the first first.
+fn ends(secret: &Secret) -> Vec<(Timestamp, Rank)> {
+    let read = |value: &[u8]| {
+        Certificate::from_pem(value).ok().or_else(|| {
+            let file = Kubeconfig::from_yaml(value)?;
+            Certificate::from_pem(file.certificate.as_bytes()).ok()
+        })
+    };
+    let certificates = secret.data.iter().flatten().filter_map(|(_, value)| read(&value.0));
+    let rank = |certificate: &Certificate| {
+        if certificate.is_authority() { Rank::Authority } else { Rank::Leaf }
+    };
+    let mut ends: Vec<_> =
+        certificates.map(|certificate| (certificate.not_after(), rank(&certificate))).collect();
+    ends.sort();
+    ends
 }
 
 /// The state of the certificate that ends first; authorities do not count.
-fn health(secret: &Secret, now: Timestamp) -> &'static str {
-    let ends = secret.data.iter().flatten().filter_map(|(_, value)| {
-        let certificate = Certificate::from_pem(&value.0).ok().or_else(|| {
-            let file = Kubeconfig::from_yaml(&value.0)?;
-            Certificate::from_pem(file.certificate.as_bytes()).ok()
-        })?;
-        (!certificate.is_authority()).then(|| certificate.not_after())
-    });
-    match ends.min() {
-        Some(end) if end > now + EXPIRING => "valid",
-        Some(end) if end > now => "expiring",
+fn health(ends: &[(Timestamp, Rank)], now: Timestamp) -> &'static str {
+    match ends.iter().find(|(_, rank)| *rank == Rank::Leaf) {
+        Some((end, _)) if *end > now + EXPIRING => "valid",
+        Some((end, _)) if *end > now => "expiring",
         _ => "invalid",
     }
 }

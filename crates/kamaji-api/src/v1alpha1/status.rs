@@ -91,6 +91,24 @@ pub struct CertificatesStatus {
     /// Kept for objects of earlier versions; never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdCertificatesStatus>,
+    /// Trust anchors that are being replaced, or were and are still asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<RotationStatus>,
+}
+
+/// How far the replacement of a trust anchor is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationStatus {
+    /// Which one: `ca`, `front-proxy-ca-certificate` or `sa-certificate`.
+    pub anchor: String,
+    /// `TrustingBoth`, `Reissued`, `TakenBack`, `Dropped` or `Settled`.
+    pub stage: String,
+    /// Checksum that the anchor's Secret has in this stage. It stands here before the Secret has it.
+    pub checksum: String,
+    /// Whether the request for it was carried out.
+    #[serde(default)]
+    pub served: bool,
 }
 
 /// Kept for objects of earlier versions; never written.

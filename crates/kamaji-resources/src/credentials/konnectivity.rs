@@ -17,7 +17,7 @@ const KEY: &str = "tls.key";
 const SERVER: Profile = Profile {
     child: Child::KonnectivityServer,
     file: "konnectivity-server",
-    authority: |anchors| &anchors.ca,
+    authority: Child::Ca,
     leaf: server,
 };
 

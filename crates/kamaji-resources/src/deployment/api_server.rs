@@ -54,7 +54,7 @@ pub(crate) const ALWAYS: [AdmissionController; 2] =
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     let mut files = FILES.to_vec();
     files.extend((!serves(inputs.storage.driver)).then_some(ETCD_FILES));
-    Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs.tenant, PKI, &files)] }
+    Part { containers: vec![container(inputs)], volumes: vec![pki::projected(inputs, PKI, &files)] }
 }
 
 fn container(inputs: &Inputs<'_>) -> Container {

@@ -1,11 +1,11 @@
 use k8s_openapi::api::core::v1::Container;
-use kamaji_api::{Child, Tenant};
+use kamaji_api::Child;
 
 use super::args::{self, Flags, Winner, compose};
 use super::component::{Component, Wish};
 use super::pki::{self, DIRECTORY, Files};
 use super::probes::{HTTPS, Health};
-use super::{Part, security};
+use super::{Inputs, Part, security};
 use crate::kubeadm_config::joined;
 
 const NAME: &str = "kube-controller-manager";
@@ -21,17 +21,24 @@ const FILES: &[Files] = &[
     Files { child: Child::ServiceAccountKey, files: &[("sa.key", "sa.key")] },
 ];
 
-pub(super) fn part(tenant: &Tenant) -> Part {
+/// While the authority is replaced, `ca.crt` is what is trusted, and holds both; a signer takes a file of one.
+const SIGNER: Files = Files { child: Child::Ca, files: &[("ca.crt", "ca-signer.crt")] };
+
+pub(super) fn part(inputs: &Inputs<'_>) -> Part {
+    let tenant = inputs.tenant;
+    let mut files = FILES.to_vec();
+    files.extend(inputs.credentials.overlaps(Child::Ca).then_some(SIGNER));
     Part {
-        containers: vec![container(tenant)],
+        containers: vec![container(inputs)],
         volumes: vec![
             pki::file(tenant, KUBECONFIG, Child::ControllerManagerKubeconfig, FILE),
-            pki::projected(tenant, PKI, FILES),
+            pki::projected(inputs, PKI, &files),
         ],
     }
 }
 
-fn container(tenant: &Tenant) -> Container {
+fn container(inputs: &Inputs<'_>) -> Container {
+    let tenant = inputs.tenant;
     let wish = Wish::controller_manager(&tenant.deployment);
     Component {
         name: NAME,
@@ -40,7 +47,7 @@ fn container(tenant: &Tenant) -> Container {
         arguments: compose(
             &[
                 (Winner::Kamaji, args::emulation(tenant)),
-                (Winner::User, defaults(tenant)),
+                (Winner::User, defaults(inputs)),
                 (Winner::User, args::tls()),
             ],
             wish.arguments,
@@ -52,7 +59,9 @@ fn container(tenant: &Tenant) -> Container {
 }
 
 /// The user may override every one of them.
-fn defaults(tenant: &Tenant) -> Flags {
+fn defaults(inputs: &Inputs<'_>) -> Flags {
+    let tenant = inputs.tenant;
+    let signer = if inputs.credentials.overlaps(Child::Ca) { "ca-signer.crt" } else { "ca.crt" };
     let kubeconfig = format!("/etc/kubernetes/{FILE}");
     let file = |name: &str| format!("{DIRECTORY}/{name}");
     vec![
@@ -63,7 +72,7 @@ fn defaults(tenant: &Tenant) -> Flags {
         ("client-ca-file", file("ca.crt")),
         ("cluster-cidr", joined(&tenant.network.pod_cidrs)),
         ("cluster-name", tenant.id.name.clone()),
-        ("cluster-signing-cert-file", file("ca.crt")),
+        ("cluster-signing-cert-file", file(signer)),
         ("cluster-signing-key-file", file("ca.key")),
         ("controllers", "*,bootstrapsigner,tokencleaner".into()),
         ("kubeconfig", kubeconfig),

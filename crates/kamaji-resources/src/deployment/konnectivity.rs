@@ -31,7 +31,8 @@ const FILES: &[Files] = &[Files {
 }];
 
 /// The server's container and what the API server shares with it; nothing without konnectivity.
-pub(super) fn part(tenant: &Tenant) -> Part {
+pub(super) fn part(inputs: &Inputs<'_>) -> Part {
+    let tenant = inputs.tenant;
     let Some(wish) = &tenant.addons.konnectivity else { return Part::default() };
     Part {
         containers: vec![container(tenant, &wish.server)],
@@ -39,7 +40,7 @@ pub(super) fn part(tenant: &Tenant) -> Part {
             UDS.volume(),
             pki::config_map(tenant, EGRESS, Child::EgressSelector, EGRESS_FILE),
             pki::file(tenant, KUBECONFIG, Child::KonnectivityKubeconfig, FILE),
-            pki::projected(tenant, PKI, FILES),
+            pki::projected(inputs, PKI, FILES),
         ],
     }
 }

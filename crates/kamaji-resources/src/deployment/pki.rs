@@ -6,6 +6,9 @@ use k8s_openapi::api::core::v1::{
 };
 use kamaji_api::{Child, Tenant};
 
+use super::Inputs;
+use crate::Credentials;
+
 /// Where the components look for keys and certificates.
 pub(super) const DIRECTORY: &str = "/etc/kubernetes/pki";
 
@@ -19,12 +22,35 @@ pub(super) struct Files {
     pub(super) files: &'static [(&'static str, &'static str)],
 }
 
+/// Of an anchor that is being replaced: its own file of what is trusted, which then holds both.
+const TRUSTED: &[(Child, &str, &str)] = &[
+    (Child::Ca, "ca.crt", "trusted.crt"),
+    (Child::FrontProxyCa, "front-proxy-ca.crt", "trusted.crt"),
+    (Child::ServiceAccountKey, "sa.pub", "trusted.pub"),
+];
+
+/// Out of which key of an anchor the file of this name is made. Programs know no other name for what they trust, so while an
+/// anchor is replaced that file holds both.
+fn source_of(
+    child: Child,
+    (key, path): (&'static str, &'static str),
+    credentials: &Credentials,
+) -> &'static str {
+    let trusted = TRUSTED.iter().find(|(anchor, name, _)| (*anchor, *name) == (child, path));
+    trusted.filter(|_| credentials.overlaps(child)).map_or(key, |(.., trusted)| trusted)
+}
+
 /// A volume with files out of several Secrets.
-pub(super) fn projected(tenant: &Tenant, name: &str, sources: &[Files]) -> Volume {
+pub(super) fn projected(inputs: &Inputs<'_>, name: &str, sources: &[Files]) -> Volume {
     let source = |Files { child, files }: &Files| VolumeProjection {
         secret: Some(SecretProjection {
-            name: child.name(&tenant.id.name),
-            items: Some(files.iter().map(key_to_path).collect()),
+            name: child.name(&inputs.tenant.id.name),
+            items: Some(
+                files
+                    .iter()
+                    .map(|file| key_to_path(&(source_of(*child, *file, inputs.credentials), file.1)))
+                    .collect(),
+            ),
             optional: None,
         }),
         ..VolumeProjection::default()

@@ -89,7 +89,7 @@ fn judged(seen: &Seen<'_>) -> Result<Course, String> {
     refuse_foreign(seen, &tenant)?;
     let service = seen.service.ok_or("its Service is not there")?;
     let endpoint = Endpoint::assigned(&tenant, service).map_err(|missing| missing.to_string())?;
-    let anchors = Anchors::read(seen.held, |child| memory.anchor(child))
+    let anchors = Anchors::read(seen.held, |child| memory.anchor_of(child, seen.held.get(&child)?))
         .map_err(|problem| problem.message(&tenant.id))?;
     let endpoints =
         |name: &str| seen.stores.get(name).cloned().ok_or_else(|| format!("DataStore {name} does not exist"));

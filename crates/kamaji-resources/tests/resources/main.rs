@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod children;
+mod deadlines;
 mod files;
 mod golden;
 mod kine;
@@ -12,5 +13,6 @@ mod pins;
 mod pod_security;
 mod properties;
 mod renewal;
+mod rotation;
 mod scenario;
 mod takeover;

@@ -114,8 +114,8 @@ proptest! {
         let moment = now() + SignedDuration::from_hours(hours) + SignedDuration::from_secs(7);
         let at = kamaji_resources::Clock { now: moment, renew_before: threshold };
         let built = ground.build(at);
-        // No more than half of a life counts, and a life begins five minutes early.
-        let margin = threshold.min((YEAR + SignedDuration::from_mins(5)) / 2);
+        // No more than half of a life counts.
+        let margin = threshold.min(YEAR / 2);
         let due = moment >= now() + YEAR - margin;
         let renewed: BTreeSet<(Child, &str)> = built.credentials.reissued.iter().map(|(child, reason)| (*child, reason.as_str())).collect();
         let expected = if due { 6 } else { 0 };
