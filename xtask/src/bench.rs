@@ -29,7 +29,7 @@ use crate::{
     cache::{Cache, write_atomically},
     cluster, command,
     kubectl::{self, Kubectl},
-    programs::{self, Program},
+    programs::{self, Program, Release},
     progress::{Progress, seconds},
     wait,
 };
@@ -72,6 +72,8 @@ pub fn lifecycle(cache: &Cache, runs: usize) -> Result<()> {
     let (floors, cleaned) = on_cluster(cache, &progress, extent, &|bench| bench.lone_floors())?;
     let floor = Burst::of(floors?).median();
     cleaned?;
+    // Tenants go from one release to the next, whose images the quickstart does not need.
+    cluster::up(cache, &progress, &Release::ALL)?;
     example::lifecycle(&progress, runs, floor)
 }
 

@@ -22,7 +22,7 @@ use crate::{MOMENT, SILENCE};
 pub(crate) async fn settled() -> (Lane, Operator, TenantControlPlane) {
     let lane = Lane::new().await.unwrap();
     let operator = lane.operator().await.unwrap();
-    lane.tenant("blue").await.unwrap();
+    crate::pair(&lane).await.unwrap();
     let tcp = lane.converged("blue").await.unwrap();
     operator.silence(MOMENT).await.unwrap();
     (lane, operator, tcp)

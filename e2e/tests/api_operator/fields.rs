@@ -3,6 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kamaji_api::Child;
 use kamaji_e2e::operator::{ChildKind, Lane, wait_for};
@@ -18,6 +19,7 @@ async fn every_field_that_we_own_is_restored_after_an_edit() {
     let mut edits = restored::<Service>(&lane, "blue", |_| true).await;
     edits += restored::<ConfigMap>(&lane, "blue-kubeadmconfig", |_| true).await;
     edits += restored::<Deployment>(&lane, "blue", |_| true).await;
+    edits += restored::<PodDisruptionBudget>(&lane, "blue", |_| true).await;
     // Anchors are held and not healed; a password may be the user's own.
     let is_metadata = |pointer: &str| pointer.starts_with("/metadata");
     for child in [Child::Ca, Child::FrontProxyCa, Child::ServiceAccountKey, Child::DatastoreConfig] {
