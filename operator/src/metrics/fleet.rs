@@ -238,3 +238,45 @@ fn health(ends: &[(Timestamp, Rank)], now: Timestamp) -> &'static str {
         _ => "invalid",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use kamaji_pki::{Authority, Leaf, Names, Usage};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+    /// A Secret with an authority and a certificate that last so long, and something else.
+    fn secret(authority: SignedDuration, leaf: SignedDuration) -> Secret {
+        let authority = Authority::create("kubernetes", NOW, authority).unwrap();
+        let leaf = Leaf {
+            common_name: "somebody".into(),
+            organizations: Vec::new(),
+            usage: Usage::Client,
+            names: Names::default(),
+            valid_for: leaf,
+        };
+        let pair = authority.issue(&leaf, NOW).unwrap();
+        let data = [
+            ("ca.crt", authority.certificate().pem()),
+            ("tls.crt", pair.certificate().pem()),
+            ("tls.key", pair.key().pem()),
+        ];
+        let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())));
+        Secret { data: Some(data.into()), ..Secret::default() }
+    }
+
+    #[test]
+    fn the_first_end_is_told_and_only_leaves_are_judged() {
+        let found = ends(&secret(HOUR * 100, HOUR * 30));
+        assert_eq!(found, [(NOW + HOUR * 30, Rank::Leaf), (NOW + HOUR * 100, Rank::Authority)]);
+        for (later, expected) in [(HOUR * 5, "valid"), (HOUR * 7, "expiring"), (HOUR * 31, "invalid")] {
+            assert_eq!(health(&found, NOW + later), expected);
+        }
+        assert_eq!((ends(&Secret::default()), health(&[], NOW)), (vec![], "invalid"));
+        assert_eq!(health(&[(NOW, Rank::Authority)], NOW), "invalid", "an authority is no leaf");
+    }
+}
