@@ -109,6 +109,7 @@ pub fn options() -> Options {
         lease_namespace: None,
         health: None,
         metrics: None,
+        admission: None,
     }
 }
 

@@ -99,6 +99,15 @@ pub struct ManagerArgs {
     /// Address that /healthz and /readyz are served on, `[host]:port`.
     #[arg(long, default_value = ":8081", value_parser = bind_address)]
     pub health_probe_bind_address: BindAddress,
+    /// Address that the admission webhooks are served on, `[host]:port`; 0 turns them off.
+    #[arg(long, default_value = ":9443", value_parser = bind_address)]
+    pub webhook_bind_address: BindAddress,
+    /// Service in front of the webhooks, in the operator's namespace: the certificate is made for it, and kept in the Secret SERVICE-tls.
+    #[arg(long, default_value = "kamaji-webhook-service")]
+    pub webhook_service_name: String,
+    /// File beside which tls.crt and tls.key may be mounted, for example by cert-manager: then they are used and no certificate is made.
+    #[arg(long, default_value = "/tmp/k8s-webhook-server/serving-certs/ca.crt")]
+    pub webhook_ca_path: PathBuf,
     /// Act only while holding the Lease, so that several replicas never act at once.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub leader_elect: bool,
@@ -111,7 +120,7 @@ pub struct ManagerArgs {
     /// Image of the Jobs that move the data of tenants to another DataStore: the operator's own.
     #[arg(long, value_parser = image)]
     pub migrate_image: Option<String>,
-    /// Service account of those Jobs. They get no token of it.
+    /// Service account of the operator, whose own writes are not judged, and of those Jobs, which get no token of it.
     #[arg(long, env = "SERVICE_ACCOUNT", default_value = "default")]
     pub serviceaccount_name: String,
     /// How long a tenant's data stays in a DataStore that it has left, such as 24h; nobody can write to it.
@@ -153,12 +162,6 @@ pub struct AcceptedArgs {
     /// Nothing is written to disk.
     #[arg(long)]
     pub tmp_directory: Option<PathBuf>,
-    /// No webhook is served by this version.
-    #[arg(long)]
-    pub webhook_service_name: Option<String>,
-    /// No webhook is served by this version.
-    #[arg(long)]
-    pub webhook_ca_path: Option<PathBuf>,
     /// There is no telemetry.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_telemetry: Option<bool>,
@@ -179,8 +182,6 @@ impl AcceptedArgs {
         let Self {
             pprof_bind_address,
             tmp_directory,
-            webhook_service_name,
-            webhook_ca_path,
             disable_telemetry,
             zap_devel,
             zap_stacktrace_level,
@@ -189,8 +190,6 @@ impl AcceptedArgs {
         [
             (pprof_bind_address.is_some(), "--pprof-bind-address"),
             (tmp_directory.is_some(), "--tmp-directory"),
-            (webhook_service_name.is_some(), "--webhook-service-name"),
-            (webhook_ca_path.is_some(), "--webhook-ca-path"),
             (disable_telemetry.is_some(), "--disable-telemetry"),
             (zap_devel.is_some(), "--zap-devel"),
             (zap_stacktrace_level.is_some(), "--zap-stacktrace-level"),

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 mod administrator;
+mod admission;
 mod backoff;
 mod cache;
 mod claim;
@@ -36,6 +37,7 @@ mod tenants;
 mod upgrade;
 mod world;
 
+pub use admission::Options as AdmissionOptions;
 pub use cli::{
     Cli, Command, Encoder, EtcdInitArgs, JoinCommandArgs, ManagerArgs, MigrateArgs, TakeoverCheckArgs,
     TakeoverCommand, UpgradeCommand, UpgradePlanArgs, UserCommand,

@@ -1,6 +1,7 @@
 //! `kamaji manager`: wires watches, controllers, leadership and the servers together.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admission::{self, Admission};
 use crate::backoff::{Backoff, NoPause};
 use crate::cache::{Cache, Kept};
 use crate::cli::ManagerArgs;
@@ -68,6 +70,8 @@ pub struct Options {
     pub health: Option<SocketAddr>,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
+    /// How the API server's questions about objects are answered, if they are.
+    pub admission: Option<admission::Options>,
 }
 
 impl From<&ManagerArgs> for Options {
@@ -95,6 +99,13 @@ impl From<&ManagerArgs> for Options {
             lease_namespace: args.leader_elect.then(|| args.pod_namespace.clone()),
             health: args.health_probe_bind_address.0,
             metrics: args.metrics_bind_address.0,
+            admission: args.webhook_bind_address.0.map(|address| admission::Options {
+                address,
+                namespace: args.pod_namespace.clone(),
+                service: args.webhook_service_name.clone(),
+                service_account: args.serviceaccount_name.clone(),
+                certificates: args.webhook_ca_path.parent().map(Path::to_owned).unwrap_or_default(),
+            }),
         }
     }
 }
@@ -114,7 +125,7 @@ pub(crate) async fn run(args: ManagerArgs) -> anyhow::Result<()> {
         tracing::info!("told to stop");
         stop.send_replace(true);
     });
-    manage(client, Options::from(&args), stopped).await
+    Box::pin(manage(client, Options::from(&args), stopped)).await
 }
 
 /// SIGTERM, or an interrupt from the keyboard.
@@ -151,13 +162,30 @@ pub async fn manage(client: Client, options: Options, stopped: watch::Receiver<b
     if let Some(address) = options.metrics {
         servers.spawn(http::serve_metrics(address, Arc::clone(&metrics), newest_caches));
     }
+    let admission = options.admission.map(|how| {
+        Arc::new(Admission {
+            cluster: Cluster::new(client.clone(), FIELD_MANAGER),
+            options: how,
+            tenant: options.settings.tenant.clone(),
+            migration: options.settings.migration.clone(),
+        })
+    });
+    if let Some(admission) = &admission {
+        servers.spawn(admission::serve(Arc::clone(admission)));
+    }
     let work = async {
         let identity = identity();
         loop {
             let (context, streams) = observe(&client, options.settings.clone(), Arc::clone(&metrics));
             caches.send_replace(Some(context.caches.clone()));
-            let term = Term { context: Arc::new(context), streams, stopped: stopped.clone() };
-            if term.serve(options.lease_namespace.as_deref(), &identity, &reached).await == End::Told {
+            let term = Term {
+                context: Arc::new(context),
+                streams,
+                admission: admission.clone(),
+                stopped: stopped.clone(),
+            };
+            let served = Box::pin(term.serve(options.lease_namespace.as_deref(), &identity, &reached));
+            if served.await == End::Told {
                 return Ok(());
             }
             tracing::warn!(lease = labels::LEADER_LEASE, "the Lease is lost, so nothing is written any more");
@@ -182,12 +210,13 @@ enum End {
 struct Term {
     context: Arc<Context>,
     streams: Streams,
+    admission: Option<Arc<Admission>>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Term {
     async fn serve(self, namespace: Option<&str>, identity: &str, reached: &watch::Sender<bool>) -> End {
-        let Self { context, streams, stopped } = self;
+        let Self { context, streams, admission, stopped } = self;
         let client = context.cluster.client().clone();
         reached.send_replace(false);
         tokio::select! {
@@ -195,7 +224,7 @@ impl Term {
             () = stop(stopped.clone()) => return End::Told,
         }
         reached.send_replace(true);
-        let controllers = control(context, streams, stopped.clone());
+        let controllers = accompanied(control(context, streams, stopped.clone()), admission);
         let Some(namespace) = namespace else {
             controllers.await;
             return End::Told;
@@ -212,6 +241,20 @@ impl Term {
         }
         candidate.release().await;
         End::Told
+    }
+}
+
+/// Until this work ends, the webhooks' certificate is kept.
+async fn accompanied(work: impl Future<Output = ()>, admission: Option<Arc<Admission>>) {
+    let kept = async {
+        match &admission {
+            Some(admission) => admission::keep(admission).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = kept => {}
     }
 }
 

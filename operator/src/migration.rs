@@ -57,6 +57,18 @@ pub struct Settings {
     pub retention: Duration,
 }
 
+/// Why a tenant with so many kinds elsewhere cannot be moved to a store of this driver, whatever the stores say.
+pub(crate) fn obstacle(settings: &Settings, overrides: usize, target: Driver) -> Option<String> {
+    if settings.image.is_none() {
+        return Some(
+            "the operator was started without --migrate-image: give it its own image there".to_owned(),
+        );
+    }
+    (overrides > 0 && target != Driver::Etcd).then(|| {
+        "single kinds are kept in other etcds, which only works beside etcd: remove spec.dataStoreOverrides first".to_owned()
+    })
+}
+
 /// What a migration lets the rest of the pass do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stance {
@@ -178,15 +190,9 @@ impl Pass<'_> {
 
     /// What nothing but another spec or another command line can mend.
     fn admit(&self, site: Site<'_>, (target, attempt): (&OpenStore, &Attempt)) -> Result<(), String> {
-        if self.cx.settings.migration.image.is_none() {
-            return Err(
-                "the operator was started without --migrate-image: give it its own image there".into()
-            );
-        }
-        let has_overrides = !self.tenant.overrides.is_empty() || !self.memory.overrides.is_empty();
-        if has_overrides && target.driver != Driver::Etcd {
-            let why = "single kinds are kept in other etcds, which only works beside etcd";
-            return Err(format!("{why}: remove spec.dataStoreOverrides first"));
+        let overrides = self.tenant.overrides.len() + self.memory.overrides.len();
+        if let Some(why) = obstacle(&self.cx.settings.migration, overrides, target.driver) {
+            return Err(why);
         }
         let way = engine::between(self, (site.open, site.claim), (target, &attempt.claim), &attempt.token);
         way.map_err(|error| error.chain())?;

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+    MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Secret, Service};
+use kamaji_api::admission::NOT_THE_OPERATOR;
 use kamaji_api::v1alpha1::{DataStore, TenantControlPlane};
 use kamaji_api::{Child, TenantId, labels, tenant};
 use kamaji_client::connect;
@@ -208,12 +209,14 @@ async fn cluster(client: &Client) -> anyhow::Result<Vec<String>> {
     let mut lines: Vec<String> = leases.iter().filter_map(|lease| held_lease(lease, now)).collect();
     for found in &validating {
         let hooks = found.webhooks.iter().flatten();
-        let judges = hooks.filter(|hook| judges_us(hook.rules.as_deref())).count();
+        let judges =
+            hooks.filter(|hook| judges_us(hook.rules.as_deref(), hook.match_conditions.as_deref())).count();
         lines.extend((judges > 0).then(|| webhooks("ValidatingWebhookConfiguration", &found.name_any())));
     }
     for found in &mutating {
         let hooks = found.webhooks.iter().flatten();
-        let judges = hooks.filter(|hook| judges_us(hook.rules.as_deref())).count();
+        let judges =
+            hooks.filter(|hook| judges_us(hook.rules.as_deref(), hook.match_conditions.as_deref())).count();
         lines.extend((judges > 0).then(|| webhooks("MutatingWebhookConfiguration", &found.name_any())));
     }
     Ok(lines)
@@ -235,7 +238,11 @@ fn held_lease(lease: &Lease, now: Timestamp) -> Option<String> {
     })
 }
 
-fn judges_us(rules: Option<&[RuleWithOperations]>) -> bool {
+/// Whether a webhook of the Go operator's judges our kinds. Ours have a condition that theirs lack.
+fn judges_us(rules: Option<&[RuleWithOperations]>, conditions: Option<&[MatchCondition]>) -> bool {
+    if conditions.into_iter().flatten().any(|condition| condition.name == NOT_THE_OPERATOR) {
+        return false;
+    }
     let groups = rules.into_iter().flatten().flat_map(|rule| rule.api_groups.iter().flatten());
     groups.into_iter().any(|group| group == GROUP)
 }
@@ -298,7 +305,9 @@ mod tests {
         let rules = |group: &str| -> Vec<RuleWithOperations> {
             serde_json::from_value(json!([{ "apiGroups": [group], "resources": ["*"] }])).unwrap()
         };
-        assert!(judges_us(Some(&rules(GROUP))));
-        assert!(!judges_us(Some(&rules("apps"))) && !judges_us(None));
+        assert!(judges_us(Some(&rules(GROUP)), None));
+        assert!(!judges_us(Some(&rules("apps")), None) && !judges_us(None, None));
+        let ours = MatchCondition { name: NOT_THE_OPERATOR.to_owned(), expression: "true".to_owned() };
+        assert!(!judges_us(Some(&rules(GROUP)), Some(&[ours])));
     }
 }

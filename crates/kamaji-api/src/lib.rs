@@ -25,6 +25,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+pub mod admission;
 mod child;
 pub mod crd;
 pub mod labels;

@@ -201,6 +201,11 @@ const RESERVED_PORT_NAMES: [&str; 2] = ["kube-apiserver", "konnectivity-server"]
 fn check_ports(port: i32, additional: &[AdditionalPort], complaints: &mut Complaints) {
     if !(1..=65535).contains(&port) {
         complaints.add("spec.networkProfile.port", format!("{port} is not a port: use 1 to 65535"));
+    } else if PORTS_OF_OTHERS.contains(&port) {
+        complaints.add(
+            "spec.networkProfile.port",
+            format!("{port} is taken by another program in the Pod: choose another"),
+        );
     }
     for (index, extra) in additional.iter().enumerate() {
         let field = format!("spec.controlPlane.service.additionalPorts[{index}]");
@@ -216,8 +221,10 @@ fn check_ports(port: i32, additional: &[AdditionalPort], complaints: &mut Compla
     }
 }
 
-/// Ports that other programs in the Pod listen on: the tunnel's own for administrators and health, kube-controller-manager's
-/// and kube-scheduler's.
+/// Ports that kube-controller-manager and kube-scheduler listen on.
+const PORTS_OF_OTHERS: [i32; 2] = [10257, 10259];
+
+/// The same, and the tunnel's own for administrators and health.
 const PORTS_IN_POD: [i32; 4] = [8133, 8134, 10257, 10259];
 
 /// The tunnel shares the Pod with the API server, and the Service with whatever else it offers.
@@ -317,6 +324,14 @@ mod tests {
             .unwrap();
         });
         assert!(text.contains("kube-apiserver is taken") && text.contains("70000 is not a port"), "{text}");
+    }
+
+    #[test]
+    fn the_api_server_has_a_port_of_its_own() {
+        for bad in [0, 65536, 10257, 10259] {
+            let text = complaints_of(|tcp| tcp.spec.network_profile.port = bad);
+            assert!(text.contains("spec.networkProfile.port"), "{text}");
+        }
     }
 
     #[test]

@@ -77,11 +77,14 @@ async fn everything_that_is_rendered_is_sound() {
             "podDisruptionBudget.enabled=true",
             "replicaCount=2",
             "fullnameOverride=other",
+            "webhook.failurePolicy=Fail",
         ],
         vec![
             "kamaji-etcd.persistence.enabled=false",
             "loggingDevel.enable=true",
             "imagePullSecrets[0].name=s",
+            "webhook.enabled=false",
+            "kubeconfigGenerator.allowSystemIdentities=true",
         ],
     ];
     for settings in variants {

@@ -4,7 +4,7 @@ use clap::Parser;
 use kamaji_operator::{Cli, Command};
 use serde_json::{Value, json};
 
-use super::{chart, helm, object, outcome, render, strings, template};
+use super::{NAMESPACE, chart, helm, object, outcome, render, strings, template};
 
 #[test]
 fn the_charts_pass_the_linter() {
@@ -37,6 +37,8 @@ fn bad_values_are_refused_with_their_place() {
         ("kamaji-etcd.fullnameOverride=Upper", "'/kamaji-etcd/fullnameOverride'"),
         ("kamaji-etcd.quotaBackendBytes=1", "'/kamaji-etcd/quotaBackendBytes'"),
         ("kubeconfigGenerator.enabled=true", "this version has no kubeconfig generator"),
+        ("webhook.failurePolicy=Sometimes", "'/webhook/failurePolicy': value must be one of"),
+        ("webhook.port=1", "additional properties 'port' not allowed"),
     ] {
         let complaint = template("kamaji", &[setting]).expect_err(setting);
         assert!(complaint.contains(words), "{setting}: {complaint}");
@@ -73,6 +75,10 @@ fn names_are_those_of_the_go_chart() {
         ("Secret", "kamaji-etcd-certs"),
         ("Secret", "kamaji-etcd-root-client-certs"),
         ("Service", "kamaji-metrics-service"),
+        ("Service", "kamaji-webhook-service"),
+        ("MutatingWebhookConfiguration", "kamaji-mutating-webhook-configuration"),
+        ("ValidatingWebhookConfiguration", "kamaji-validating-webhook-configuration"),
+        ("ValidatingAdmissionPolicyBinding", "kamaji-kubeconfig-generators"),
         ("DataStore", "default"),
     ] {
         assert_eq!(object(&objects, kind, name)["metadata"]["name"], name, "{kind}");
@@ -113,7 +119,7 @@ fn the_operator_understands_its_arguments() {
             .iter()
             .map(|port| port["containerPort"].as_u64().unwrap())
             .collect();
-        let bound = [args.metrics_bind_address, args.health_probe_bind_address];
+        let bound = [args.metrics_bind_address, args.health_probe_bind_address, args.webhook_bind_address];
         assert_eq!(bound.map(|address| u64::from(address.0.unwrap().port())).as_slice(), ports);
     }
 }
@@ -182,4 +188,53 @@ fn another_image_is_another_job() {
     };
     assert_eq!(name(&[]), name(&[]));
     assert_ne!(name(&[]), name(&["image.tag=other"]));
+}
+
+#[test]
+fn the_api_server_asks_the_service_and_not_about_the_operator() {
+    for (kind, count) in [("Mutating", 1), ("Validating", 2)] {
+        let objects = render(&["fullnameOverride=other", "webhook.failurePolicy=Fail"]);
+        let configuration = object(&objects, &format!("{kind}WebhookConfiguration"), "kamaji-");
+        let hooks = configuration["webhooks"].as_array().unwrap();
+        assert_eq!(hooks.len(), count);
+        for hook in hooks {
+            let service = &hook["clientConfig"]["service"];
+            assert_eq!([&service["name"], &service["namespace"]], ["other-webhook-service", NAMESPACE]);
+            assert_eq!(hook["failurePolicy"], "Fail");
+            let operator = "request.userInfo.username != 'system:serviceaccount:kamaji-system:kamaji-controller-manager'";
+            assert_eq!(hook["matchConditions"][0]["expression"], operator);
+        }
+    }
+}
+
+#[test]
+fn webhooks_are_turned_off_as_a_whole() {
+    let objects = render(&["webhook.enabled=false"]);
+    assert!(objects.iter().all(|object| !object["kind"].as_str().unwrap().contains("Webhook")));
+    let container = &object(&objects, "Deployment", "kamaji")["spec"]["template"]["spec"]["containers"][0];
+    let Command::Manager(arguments) = command_line(container) else { panic!("it runs the manager") };
+    assert_eq!(arguments.webhook_bind_address.0, None);
+    // What is a matter of safety stays.
+    object(&objects, "ValidatingAdmissionPolicy", "kamaji-kubeconfig-generators");
+}
+
+#[test]
+fn cert_manager_may_make_the_certificate() {
+    let objects = render(&["webhook.certManager.enabled=true"]);
+    let certificate = object(&objects, "Certificate", "kamaji-serving-cert");
+    let secret = &certificate["spec"]["secretName"];
+    assert_eq!(certificate["spec"]["issuerRef"]["name"], "kamaji-selfsigned-issuer");
+    let pod = &object(&objects, "Deployment", "kamaji")["spec"]["template"]["spec"];
+    assert_eq!(&pod["volumes"][0]["secret"]["secretName"], secret);
+    let Command::Manager(arguments) = command_line(&pod["containers"][0]) else {
+        panic!("it runs the manager")
+    };
+    let folder = &pod["containers"][0]["volumeMounts"][0]["mountPath"];
+    assert_eq!(arguments.webhook_ca_path.parent().unwrap().to_str(), folder.as_str());
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let annotations = &object(&objects, kind, "kamaji-")["metadata"]["annotations"];
+        assert_eq!(annotations["cert-manager.io/inject-ca-from"], "kamaji-system/kamaji-serving-cert");
+    }
+    let own = render(&["webhook.certManager.enabled=true", "webhook.certManager.issuerRef.name=corporate"]);
+    assert!(own.iter().all(|object| object["kind"] != "Issuer"));
 }

@@ -80,6 +80,8 @@ async fn hostile_versions() {
 #[tokio::test]
 async fn unsound_networks() {
     let sans = "every entry of certSANs must be an IP address or a lower-case DNS name";
+    let overlap = "the Service ranges and the Pod ranges must not overlap";
+    let size = "a Service range must be from /8 to /28";
     assert_specs_refused([
         (network(json!({ "port": 0 })), "spec.networkProfile.port"),
         (network(json!({ "port": 65536 })), "spec.networkProfile.port"),
@@ -99,6 +101,19 @@ async fn unsound_networks() {
             "must have at most 2 items",
         ),
         (network(json!({ "clusterDomain": "cluster" })), "spec.networkProfile.clusterDomain"),
+        (network(json!({ "clusterDomain": "a.b\n forward . 192.0.2.1" })), "clusterDomain must be a lower-case DNS name"),
+        (network(json!({ "address": "api.example.com" })), "address must be a valid IP address"),
+        (network(json!({ "port": 10257 })), "this port is taken by another program in the Pod"),
+        (network(json!({ "port": 10259 })), "this port is taken by another program in the Pod"),
+        (network(json!({ "serviceCidrs": ["10.97.0.0/16", "10.98.0.0/16"] })), "of two serviceCidrs one must be IPv4"),
+        (network(json!({ "podCidrs": ["fd00::/64", "fd01::/64"] })), "of two podCidrs one must be IPv4"),
+        (network(json!({ "serviceCidr": "10.244.16.0/20" })), overlap),
+        (network(json!({ "podCidr": "10.0.0.0/8" })), overlap),
+        (network(json!({ "serviceCidrs": ["10.97.0.0/16", "fd00::/112"], "podCidrs": ["10.1.0.0/16", "fd00::/64"] })), overlap),
+        (network(json!({ "serviceCidr": "10.97.0.1/32" })), size),
+        (network(json!({ "serviceCidr": "10.97.0.0/29" })), size),
+        (network(json!({ "serviceCidr": "0.0.0.0/0", "podCidr": "" })), size),
+        (network(json!({ "serviceCidrs": ["fd00::/124"] })), size),
         (network(json!({ "certSANs": ["Upper.example"] })), sans),
         (network(json!({ "certSANs": ["*"] })), sans),
         (network(json!({ "certSANs": ["host:6443"] })), sans),
@@ -144,6 +159,10 @@ async fn load_balancer_settings_without_a_load_balancer() {
 #[tokio::test]
 async fn services_and_routes() {
     let port = |port: Value| service(json!({ "additionalPorts": [port] }));
+    let two_ports = |first: &str, one: u16, second: &str, two: u16| {
+        let port = |name: &str, number: u16| json!({ "name": name, "port": number, "targetPort": 1 });
+        service(json!({ "additionalPorts": [port(first, one), port(second, two)] }))
+    };
     assert_specs_refused([
         (service(json!({ "serviceType": "ExternalName" })), "Unsupported value: \"ExternalName\""),
         (
@@ -157,6 +176,9 @@ async fn services_and_routes() {
             "Unsupported value: \"ICMP\"",
         ),
         (port(json!({ "name": "x", "port": 1 })), "additionalPorts[0].targetPort: Required value"),
+        (port(json!({ "name": "Upper_case", "port": 1, "targetPort": 1 })), "must be a lower-case DNS label"),
+        (two_ports("x", 1, "x", 2), "additional ports must differ from each other"),
+        (two_ports("x", 1, "y", 1), "additional ports must differ from each other"),
         (
             json!({ "controlPlane": { "ingress": { "hostname": "a.b" }, "gateway": { "hostname": "a.b" } } }),
             "using both ingress and gateway is not supported",
@@ -176,6 +198,9 @@ async fn services_and_routes() {
 #[tokio::test]
 async fn pods_that_collide_with_ours() {
     let container = "this container name is taken by the control plane";
+    let one_line = "an argument must be on one line and not be -- alone";
+    let arguments =
+        |component: &str, argument: &str| deployment(json!({ "extraArgs": { component: [argument] } }));
     let mount = |path: &str| json!({ "additionalVolumeMounts": { "apiServer": [{ "name": "x", "mountPath": path }] } });
     assert_specs_refused([
         (deployment(json!({ "replicas": -1 })), "spec.controlPlane.deployment.replicas"),
@@ -194,6 +219,11 @@ async fn pods_that_collide_with_ours() {
         (deployment(json!({ "probes": { "startup": { "periodSeconds": 0 } } })), "probes.startup.periodSeconds"),
         (deployment(json!({ "probes": { "apiServer": { "liveness": { "initialDelaySeconds": -1 } } } })), "initialDelaySeconds"),
         (deployment(json!({ "registrySettings": { "registry": "a b" } })), "registrySettings.registry"),
+        (arguments("apiServer", "--authorization-mode=Node,AlwaysAllow"), "AlwaysAllow would let anybody do anything"),
+        (arguments("apiServer", "--v=2\n--v=3"), one_line),
+        (arguments("controllerManager", "--"), one_line),
+        (arguments("scheduler", "--v=2\r"), one_line),
+        (arguments("kine", "\n"), one_line),
     ])
     .await;
 }
@@ -223,6 +253,8 @@ async fn kubelet_settings_and_admission_plugins() {
 async fn addons_that_cannot_run() {
     let konnectivity = |konnectivity: Value| json!({ "addons": { "konnectivity": konnectivity } });
     let agent = |agent: Value| konnectivity(json!({ "agent": agent }));
+    let mut in_the_way = konnectivity(json!({}));
+    in_the_way["networkProfile"] = json!({ "port": 8133 });
     let mut shared_port = konnectivity(json!({}));
     shared_port["controlPlane"] =
         json!({ "service": { "additionalPorts": [{ "name": "x", "port": 8132, "targetPort": 1 }] } });
@@ -235,6 +267,16 @@ async fn addons_that_cannot_run() {
         ),
         (agent(json!({ "mode": "Deployment", "replicas": -1 })), "addons.konnectivity.agent.replicas"),
         (konnectivity(json!({ "server": { "port": 70000 } })), "addons.konnectivity.server.port"),
+        (
+            konnectivity(json!({ "server": { "port": 8134 } })),
+            "this port is taken by another program in the Pod",
+        ),
+        (
+            konnectivity(json!({ "server": { "port": 8132, "extraArgs": ["--a\n--b"] } })),
+            "an argument must be on one line",
+        ),
+        (agent(json!({ "extraArgs": ["--"] })), "an argument must be on one line"),
+        (in_the_way, "networkProfile.port is taken by konnectivity in the Pod"),
         (
             konnectivity(json!({ "server": { "image": "x" } })),
             "addons.konnectivity.server.port: Required value",
@@ -285,6 +327,13 @@ async fn hostile_names_in_the_store() {
     let incomplete = "an override needs both a resource and a dataStore";
     cases.push((json!({ "dataStoreOverrides": [{ "resource": "/events" }] }), incomplete));
     cases.push((json!({ "dataStoreOverrides": [{ "resource": "", "dataStore": "x" }] }), incomplete));
+    for resource in ["events", "/", "/a,b", "/events#https://x", "*/events", "a/b/c"] {
+        let overrides = json!([{ "resource": resource, "dataStore": "x" }]);
+        cases.push((json!({ "dataStoreOverrides": overrides }), "resource must be group/resource"));
+    }
+    let twice =
+        json!([{ "resource": "/events", "dataStore": "x" }, { "resource": "/events", "dataStore": "y" }]);
+    cases.push((json!({ "dataStoreOverrides": twice }), "a resource can be kept in one DataStore only"));
     assert_specs_refused(cases).await;
 }
 
@@ -351,6 +400,36 @@ async fn unsound_data_stores() {
 }
 
 #[tokio::test]
+async fn data_stores_that_lead_nowhere() {
+    let store = |spec: Value| data_store("bad", &spec);
+    let endpoint = "every endpoint must be host:port without a scheme";
+    let endpoints = |endpoint: &str| store(json!({ "endpoints": ["etcd:2379", endpoint] }));
+    let reference = |reference: Value| {
+        store(
+            json!({ "tlsConfig": { "clientCertificate": { "certificate": { "secretReference": reference } } } }),
+        )
+    };
+    let many: Vec<String> = (0..100).map(|number| format!("etcd-{number}:2379")).collect();
+    assert_refused(vec![
+        (endpoints("https://etcd:2379"), endpoint),
+        (endpoints("etcd"), endpoint),
+        (endpoints("fd00::1:2379"), endpoint),
+        (endpoints("[fd00::1:2379"), endpoint),
+        (endpoints("a b:1"), endpoint),
+        (endpoints("etcd:2379/x"), endpoint),
+        (endpoints("user@etcd:2379"), endpoint),
+        (endpoints("etcd:0"), "the port of an endpoint must be from 1 to 65535"),
+        (endpoints("etcd:65536"), "the port of an endpoint must be from 1 to 65535"),
+        (store(json!({ "endpoints": many })), "must have at most 64 items"),
+        (reference(json!({ "name": "" })), "a secretReference needs both a name and a namespace"),
+        (reference(json!({ "namespace": null })), "a secretReference needs both a name and a namespace"),
+        (reference(json!({ "keyPath": "../ca.key" })), "must be a key of a Secret"),
+        (data_store(&"a".repeat(64), &json!({})), "the name must have at most 63 characters"),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn unsound_generators() {
     let words = "exactly one of stringValue and fromDefinition must be set";
     let make = |spec: Value| generator("bad", &spec);
@@ -359,6 +438,8 @@ async fn unsound_generators() {
         (make(json!({ "user": { "fromDefinition": "metadata.name" } })), words),
         (make(json!({ "user": { "stringValue": null } })), words),
         (make(json!({ "groups": [{}] })), words),
+        (make(json!({ "controlPlaneEndpointFrom": "../../x" })), "spec.controlPlaneEndpointFrom"),
+        (generator(&"a".repeat(64), &json!({})), "the name must have at most 63 characters"),
     ])
     .await;
 }

@@ -25,6 +25,7 @@ use crate::stores::{Due, Examined, OpenStore};
 
 use self::measure::measure;
 use self::opening::Problem;
+pub(crate) use self::opening::obstacle;
 use self::status::Facts;
 pub(crate) use self::status::was_asked;
 

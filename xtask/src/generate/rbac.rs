@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use kamaji_api::admission::{MUTATING_CONFIGURATION, VALIDATING_CONFIGURATION};
+
 use super::{Generated, crds::HEADER};
 
 /// Permission for some verbs on some resources of one API group.
@@ -9,9 +11,12 @@ struct Rule {
     why: &'static str,
     group: &'static str,
     resources: &'static [&'static str],
+    /// Only objects of these names; of any name if there is none.
+    names: &'static [&'static str],
     verbs: &'static [&'static str],
 }
 
+const ANY: &[&str] = &[];
 const OURS: &str = "kamaji.clastix.io";
 const OBSERVE_AND_CLAIM: &[&str] = &["get", "list", "watch", "patch"];
 const OWN: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
@@ -22,12 +27,14 @@ const CLUSTER: &[Rule] = &[
         why: "Reads what users want, and adds or removes its own finalizers.",
         group: OURS,
         resources: &["datastores", "kubeconfiggenerators", "tenantcontrolplanes"],
+        names: ANY,
         verbs: OBSERVE_AND_CLAIM,
     },
     Rule {
         why: "Reports what it found.",
         group: OURS,
         resources: &["datastores/status", "kubeconfiggenerators/status", "tenantcontrolplanes/status"],
+        names: ANY,
         verbs: &["patch"],
     },
     Rule {
@@ -38,43 +45,57 @@ const CLUSTER: &[Rule] = &[
             "kubeconfiggenerators/finalizers",
             "tenantcontrolplanes/finalizers",
         ],
+        names: ANY,
         verbs: &["update"],
     },
     Rule {
         why: "Keeps the certificates, kubeconfigs, configuration and Service of each tenant; reads the Secrets of DataStores.",
         group: "",
         resources: &["configmaps", "secrets", "services"],
+        names: ANY,
         verbs: OWN,
     },
     Rule {
         why: "Keeps the control plane of each tenant.",
         group: "apps",
         resources: &["deployments"],
+        names: ANY,
         verbs: OWN,
     },
     Rule {
         why: "Keeps whoever drains nodes from taking all Pods of a tenant at once, unless somebody else does.",
         group: "policy",
         resources: &["poddisruptionbudgets"],
+        names: ANY,
         verbs: OWN,
     },
     Rule {
         why: "Waits until the Pods of a tenant are gone before its data is switched to another DataStore.",
         group: "",
         resources: &["pods"],
+        names: ANY,
         verbs: &["list"],
     },
     Rule {
         why: "Sees whether a namespace is being deleted, where nothing can be created any more.",
         group: "",
         resources: &["namespaces"],
+        names: ANY,
         verbs: &["get"],
     },
     Rule {
         why: "Tells what it did, once for each change.",
         group: "events.k8s.io",
         resources: &["events"],
+        names: ANY,
         verbs: &["create", "patch"],
+    },
+    Rule {
+        why: "Tells the API server whom to trust when it asks the operator about an object.",
+        group: "admissionregistration.k8s.io",
+        resources: &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+        names: &[MUTATING_CONFIGURATION, VALIDATING_CONFIGURATION],
+        verbs: &["list", "watch", "patch"],
     },
 ];
 
@@ -84,12 +105,14 @@ const NAMESPACE: &[Rule] = &[
         why: "Makes sure that one replica acts at a time.",
         group: "coordination.k8s.io",
         resources: &["leases"],
+        names: ANY,
         verbs: &["get", "create", "update", "patch"],
     },
     Rule {
         why: "Runs the Jobs that move the data of tenants.",
         group: "batch",
         resources: &["jobs"],
+        names: ANY,
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
     },
 ];
@@ -109,12 +132,15 @@ fn render(rules: &[Rule]) -> String {
     for rule in rules {
         let _ = write!(
             text,
-            "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n  verbs: [{}]\n",
+            "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n",
             rule.why,
             rule.group,
             rule.resources.join(", "),
-            rule.verbs.join(", "),
         );
+        if !rule.names.is_empty() {
+            let _ = writeln!(text, "  resourceNames: [{}]", rule.names.join(", "));
+        }
+        let _ = writeln!(text, "  verbs: [{}]", rule.verbs.join(", "));
     }
     text
 }

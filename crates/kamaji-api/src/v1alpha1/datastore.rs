@@ -33,7 +33,11 @@ use super::embedded;
         type_ = "date",
         description = "Age",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    // The Pods of tenants bear it as the value of a label.
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 63")
+        .message("the name must have at most 63 characters: it becomes the value of a label")
+        .optional_old_self(true)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -57,7 +61,13 @@ pub struct DataStoreSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("Datastore driver is immutable: create another DataStore"))]
     pub driver: Driver,
     /// Addresses of the store as `host:port`, without a scheme.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 270)))]
+    #[x_kube(
+        validation = Rule::new(r"self.all(e, e.matches('^([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$'))")
+            .message("every endpoint must be host:port without a scheme, IPv6 addresses in brackets, such as etcd-0.etcd:2379 or [fd00::1]:2379"),
+        validation = Rule::new(r"self.all(e, e.matches(':([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$'))")
+            .message("the port of an endpoint must be from 1 to 65535")
+    )]
     pub endpoints: Vec<String>,
     /// User name and password of the store's administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,8 +146,14 @@ pub struct ClientCertificateRef {
 }
 
 /// Where a value lies: inline or in a Secret.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Default, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.content) || !has(self.secretReference) || (has(self.secretReference.name) && self.secretReference.name != '' && has(self.secretReference.namespace) && self.secretReference.namespace != '')")
+        .message("a secretReference needs both a name and a namespace"),
+    validation = Rule::new("has(self.content) || !has(self.secretReference) || self.secretReference.keyPath.matches('^[-._a-zA-Z0-9]+$')")
+        .message("the keyPath of a secretReference must be a key of a Secret: letters, digits, '-', '_' and '.'")
+)]
 pub struct ContentRef {
     /// The value itself, in base64. Wins over `secretReference`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,12 +182,14 @@ impl std::fmt::Debug for ContentRef {
 pub struct SecretReference {
     /// Name of the Secret.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Namespace of the Secret.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
     pub namespace: String,
     /// Key in the Secret's data.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 253))]
     pub key_path: String,
 }
 

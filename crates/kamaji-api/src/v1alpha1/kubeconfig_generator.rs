@@ -22,7 +22,11 @@ use super::embedded;
         type_ = "date",
         description = "Age",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    // The Secrets that it makes bear it as the value of a label, and behind the tenant's name in their own.
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 63")
+        .message("the name must have at most 63 characters: it becomes the value of a label")
+        .optional_old_self(true)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KubeconfigGeneratorSpec {
@@ -36,11 +40,13 @@ pub struct KubeconfigGeneratorSpec {
     pub tenant_control_plane_selector: Option<LabelSelector>,
     /// Groups of the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub groups: Vec<CompoundValue>,
     /// Name of the user.
     pub user: CompoundValue,
     /// Key of the administrator's kubeconfig Secret whose server address is used.
     #[serde(default = "control_plane_endpoint_from")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub control_plane_endpoint_from: String,
 }
 

@@ -12,6 +12,9 @@ const ACCOUNT_PATTERN_RULE: &str = "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')"
 /// Databases and users that stores come with, or that their administrators use. No tenant may claim them.
 const ACCOUNT_RESERVED_RULE: &str = "!(self.lowerAscii() in ['admin', 'information_schema', 'kine', 'mariadb', 'mysql', 'nats', 'performance_schema', 'postgres', 'public', 'root', 'sys', 'system', 'template0', 'template1']) && !self.lowerAscii().startsWith('pg_')";
 
+/// A kind of objects that is named twice is in the same store both times.
+const ONE_STORE_RULE: &str = "self.all(a, !has(a.resource) || !has(a.dataStore) || self.all(b, !has(b.resource) || a.resource != b.resource || !has(b.dataStore) || a.dataStore == b.dataStore))";
+
 /// What a tenant control plane should be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -112,7 +115,11 @@ const ACCOUNT_RESERVED_RULE: &str = "!(self.lowerAscii() in ['admin', 'informati
     validation = Rule::new(
         "!has(self.addons) || !has(self.addons.konnectivity) || self.addons.konnectivity.server.port != self.networkProfile.port"
     )
-    .message("the konnectivity server's port must differ from networkProfile.port, which is the API server's")
+    .message("the konnectivity server's port must differ from networkProfile.port, which is the API server's"),
+    validation = Rule::new(
+        "!has(self.addons) || !has(self.addons.konnectivity) || !(self.networkProfile.port in [8133, 8134])"
+    )
+    .message("networkProfile.port is taken by konnectivity in the Pod: choose another, such as 6443")
 )]
 pub struct TenantControlPlaneSpec {
     /// Kinds of writes that the tenant's API server refuses, for example when a quota is used up.
@@ -148,6 +155,7 @@ pub struct TenantControlPlaneSpec {
     /// Kinds of objects that are kept in another DataStore. Only where the DataStore has the etcd driver.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new(ONE_STORE_RULE).message("a resource can be kept in one DataStore only: name it once"))]
     pub data_store_overrides: Vec<DataStoreOverride>,
 
     /// How the control plane runs and is reached.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::v1alpha1::{ContentRef, DataStore, DataStoreSpec, SecretReference};
+use kamaji_apply::Cluster;
 use kamaji_datastore::config::BasicAuth;
 use kube::ResourceExt;
 use zeroize::Zeroizing;
@@ -44,11 +45,21 @@ impl Material {
     /// Reads it; every Secret once, which is watched from then on.
     pub(super) async fn read(data_store: &DataStore, cx: &Context) -> Result<Self, Problem> {
         let fields = fields(&data_store.spec);
-        let secrets = secrets(&fields, cx).await?;
+        let secrets = secrets(&fields, &cx.cluster).await?;
         follow(data_store, &secrets, cx);
+        Self::of(&fields, &secrets)
+    }
+
+    /// Reads it as it is now, and forgets the Secrets.
+    pub(super) async fn read_once(spec: &DataStoreSpec, cluster: &Cluster) -> Result<Self, Problem> {
+        let fields = fields(spec);
+        Self::of(&fields, &secrets(&fields, cluster).await?)
+    }
+
+    fn of(fields: &[Field<'_>], secrets: &Secrets) -> Result<Self, Problem> {
         let mut values = HashMap::new();
-        for field in &fields {
-            values.insert(field.path, value(field, &secrets)?);
+        for field in fields {
+            values.insert(field.path, value(field, secrets)?);
         }
         let mut take = |path| values.remove(path);
         let (ca, ca_key, certificate, key) = (take(CA), take(CA_KEY), take(CERTIFICATE), take(KEY));
@@ -87,14 +98,14 @@ fn fields(spec: &DataStoreSpec) -> Vec<Field<'_>> {
 type Secrets = HashMap<SecretName, Option<Secret>>;
 
 /// The Secrets that the fields name, and nothing where there is none.
-async fn secrets(fields: &[Field<'_>], cx: &Context) -> Result<Secrets, Problem> {
+async fn secrets(fields: &[Field<'_>], cluster: &Cluster) -> Result<Secrets, Problem> {
     let mut secrets = Secrets::new();
     for field in fields {
         let Some(reference) = needed(field.content) else { continue };
         if secrets.contains_key(&place(reference)) {
             continue;
         }
-        let read = cx.cluster.get_opt::<Secret>(Some(&reference.namespace), &reference.name).await;
+        let read = cluster.get_opt::<Secret>(Some(&reference.namespace), &reference.name).await;
         let secret = read.map_err(|error| wrong(field.path, &chain(&error)))?;
         secrets.insert(place(reference), secret);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kamaji_api::v1alpha1::{DataStore, DataStoreSpec, Driver};
+use kamaji_apply::Cluster;
 use kamaji_datastore::config::{BasicAuth, Endpoint, Settings, Tls};
 use kamaji_datastore::store::Store;
 use kamaji_pki::{Authority, Certificate};
@@ -44,6 +45,16 @@ pub(super) async fn open(
     let store = store.map_err(|error| (error.reason(), chain(&error)))?;
     let endpoints = spec.endpoints.clone();
     Ok(Arc::new(OpenStore { store, driver: spec.driver, endpoints, admission, settings }))
+}
+
+/// Why the DataStore could not be asked anything, as far as that can be told without asking it.
+pub(crate) async fn obstacle(spec: &DataStoreSpec, cluster: &Cluster) -> Option<String> {
+    let read = async {
+        let material = Material::read_once(spec, cluster).await?;
+        settings(spec, &material)?;
+        admission(spec.driver, &material)
+    };
+    read.await.err().map(|(_, message)| message)
 }
 
 /// How the operator reaches the store, and as whom.

@@ -3,6 +3,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{ARGUMENTS_MESSAGE, ARGUMENTS_RULE};
 use crate::v1alpha1::embedded;
 
 /// What is installed inside the tenant cluster. An add-on that is present, even as `{}`, is enabled.
@@ -54,11 +55,12 @@ pub struct KonnectivitySpec {
 }
 
 /// The end of the tunnel beside the API server.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KonnectivityServerSpec {
     /// Port that the agents dial.
     #[schemars(range(min = 1, max = 65535))]
+    #[x_kube(validation = Rule::new("!(self in [8133, 8134, 10257, 10259])").message("this port is taken by another program in the Pod: choose another, such as 8132"))]
     pub port: i32,
     /// Version of the image. Without it `v0.<minor>.0` is used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -74,6 +76,8 @@ pub struct KonnectivityServerSpec {
     pub resources: Option<ResourceRequirements>,
     /// Further command-line arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE))]
     pub extra_args: Vec<String>,
     /// Security context. Without it a restricted one is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +122,8 @@ pub struct KonnectivityAgentSpec {
     pub tolerations: Vec<Toleration>,
     /// Further command-line arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE))]
     pub extra_args: Vec<String>,
     /// Whether the agents use the node's network.
     #[serde(default)]

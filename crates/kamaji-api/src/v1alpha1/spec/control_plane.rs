@@ -62,8 +62,14 @@ pub struct ServiceSpec {
     /// Further ports of the Service. The names `kube-apiserver` and `konnectivity-server` are taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.all(p, p.name != 'kube-apiserver')")
-        .message("the port name kube-apiserver is taken by the API server: choose another"))]
+    #[x_kube(
+        validation = Rule::new("self.all(p, p.name != 'kube-apiserver')")
+            .message("the port name kube-apiserver is taken by the API server: choose another"),
+        validation = Rule::new("self.all(p, p.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))")
+            .message("the name of an additional port must be a lower-case DNS label"),
+        validation = Rule::new("self.all(a, self.exists_one(b, a.name == b.name)) && self.all(a, self.exists_one(b, a.port == b.port && a.protocol == b.protocol))")
+            .message("additional ports must differ from each other in name, and in port or protocol")
+    )]
     pub additional_ports: Vec<AdditionalPort>,
     /// Whether the load balancer gets node ports. Only with service type LoadBalancer, where it is true unless set.
     #[serde(skip_serializing_if = "Option::is_none")]

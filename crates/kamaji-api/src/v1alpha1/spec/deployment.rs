@@ -26,6 +26,14 @@ const MOUNTS_RULE: &str =
 const MOUNTS_MESSAGE: &str =
     "/etc/kubernetes/pki holds the control plane's certificates: choose another mountPath";
 
+/// Each argument is one line, and none ends the flags.
+pub(super) const ARGUMENTS_RULE: &str = "self.all(a, a != '--' && !a.contains('\\n') && !a.contains('\\r'))";
+pub(super) const ARGUMENTS_MESSAGE: &str =
+    "an argument must be on one line and not be -- alone: write one list item for each flag, such as --v=2";
+
+/// Nobody asks for it but by mistake or in bad faith.
+const AUTHORIZATION_RULE: &str = "!self.exists(a, a.contains('AlwaysAllow'))";
+
 /// The Deployment of the control plane's components.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -197,20 +205,31 @@ pub struct ComponentResources {
 }
 
 /// Further command-line arguments of the components.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentArgs {
     /// Of kube-apiserver.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(
+        validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE),
+        validation = Rule::new(AUTHORIZATION_RULE).message("AlwaysAllow would let anybody do anything in the tenant: remove it, Node,RBAC is used without it")
+    )]
     pub api_server: Vec<String>,
     /// Of kube-controller-manager.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE))]
     pub controller_manager: Vec<String>,
     /// Of kube-scheduler.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE))]
     pub scheduler: Vec<String>,
     /// Of kine. Only with a DataStore that is not etcd.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[x_kube(validation = Rule::new(ARGUMENTS_RULE).message(ARGUMENTS_MESSAGE))]
     pub kine: Vec<String>,
 }
 

@@ -1,12 +1,27 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+/// The ranges that count: the list, else the single one, which is missing only where the API server judges our own defaults.
+const SERVICE_RANGES: &str = "has(self.serviceCidrs) && size(self.serviceCidrs) > 0 ? self.serviceCidrs : (has(self.serviceCidr) ? [self.serviceCidr] : [])";
+const POD_RANGES: &str = "has(self.podCidrs) && size(self.podCidrs) > 0 ? self.podCidrs : (has(self.podCidr) ? [self.podCidr] : [])";
+
+/// Of two ranges one is for each address family.
+const ONE_PER_FAMILY: &str =
+    "size(self) < 2 || !self.all(r, isCIDR(r)) || cidr(self[0]).ip().family() != cidr(self[1]).ip().family()";
+
+/// Other programs in the Pod listen there: kube-controller-manager and kube-scheduler.
+const PORT_RULE: &str = "!(self in [10257, 10259])";
+
 /// Addresses, ports and ranges of the tenant cluster.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.dnsServiceIPs) || self.dnsServiceIPs.all(ip, !isIP(ip) || (has(self.serviceCidrs) && size(self.serviceCidrs) > 0 ? self.serviceCidrs.exists(r, isCIDR(r) && cidr(r).containsIP(ip)) : isCIDR(self.serviceCidr) && cidr(self.serviceCidr).containsIP(ip)))")
-        .message("every entry of dnsServiceIPs must lie in a Service range (serviceCidrs, else serviceCidr)")
+        .message("every entry of dnsServiceIPs must lie in a Service range (serviceCidrs, else serviceCidr)"),
+    validation = Rule::new(format!("!({SERVICE_RANGES}).exists(s, isCIDR(s) && ({POD_RANGES}).exists(p, isCIDR(p) && (cidr(s).containsCIDR(cidr(p)) || cidr(p).containsCIDR(cidr(s)))))"))
+        .message("the Service ranges and the Pod ranges must not overlap: an address must be one or the other"),
+    validation = Rule::new(format!("({SERVICE_RANGES}).all(s, !isCIDR(s) || (cidr(s).prefixLength() >= 8 && cidr(s).prefixLength() <= (cidr(s).ip().family() == 4 ? 28 : 123)))"))
+        .message("a Service range must be from /8 to /28 (IPv6: to /123): it has to hold the address of cluster DNS, and there must be others left")
 )]
 pub struct NetworkProfileSpec {
     /// Source ranges, in CIDR notation, that the load balancer admits. Only with service type LoadBalancer.
@@ -21,6 +36,8 @@ pub struct NetworkProfileSpec {
     pub load_balancer_class: Option<String>,
     /// IP address under which the API server is reached from the management cluster. Without it the Service's own is used.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self == '' || isIP(self)").message("address must be a valid IP address"))]
     pub address: String,
     /// IP address that the API server tells the tenant's nodes and Pods, where it differs from `address`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -29,8 +46,12 @@ pub struct NetworkProfileSpec {
     pub advertise_address: String,
     /// DNS domain of the tenant cluster. It cannot be changed.
     #[serde(default = "cluster_domain")]
-    #[schemars(regex(pattern = r".*\..*"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("changing the cluster domain is not supported"))]
+    #[schemars(length(max = 253), regex(pattern = r".*\..*"))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message("changing the cluster domain is not supported"),
+        validation = Rule::new(r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+            .message("clusterDomain must be a lower-case DNS name such as cluster.local")
+    )]
     pub cluster_domain: String,
     /// Also announce the address as an external IP of the Service. Only with service types ClusterIP and NodePort.
     #[serde(default, rename = "allowAddressAsExternalIP", skip_serializing_if = "std::ops::Not::not")]
@@ -38,6 +59,7 @@ pub struct NetworkProfileSpec {
     /// Port of the API server and of its Service.
     #[serde(default = "port")]
     #[schemars(range(min = 1, max = 65535))]
+    #[x_kube(validation = Rule::new(PORT_RULE).message("this port is taken by another program in the Pod: choose another, such as 6443"))]
     pub port: i32,
     /// Further names and IP addresses of the API server's certificate.
     #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
@@ -53,7 +75,10 @@ pub struct NetworkProfileSpec {
     /// Ranges of Service addresses, one per address family; the first is the primary one. Wins over `serviceCidr`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 2), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all serviceCidrs entries must be valid CIDRs"))]
+    #[x_kube(
+        validation = Rule::new("self.all(r, isCIDR(r))").message("all serviceCidrs entries must be valid CIDRs"),
+        validation = Rule::new(ONE_PER_FAMILY).message("of two serviceCidrs one must be IPv4 and the other IPv6")
+    )]
     pub service_cidrs: Vec<String>,
     /// Range of Pod addresses. Deprecated: use `podCidrs`.
     #[serde(default = "pod_cidr")]
@@ -63,7 +88,10 @@ pub struct NetworkProfileSpec {
     /// Ranges of Pod addresses, one per address family; the first is the primary one. Wins over `podCidr`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 2), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(r, isCIDR(r))").message("all podCidrs entries must be valid CIDRs"))]
+    #[x_kube(
+        validation = Rule::new("self.all(r, isCIDR(r))").message("all podCidrs entries must be valid CIDRs"),
+        validation = Rule::new(ONE_PER_FAMILY).message("of two podCidrs one must be IPv4 and the other IPv6")
+    )]
     pub pod_cidrs: Vec<String>,
     /// Addresses of the cluster's DNS Service. Without them the tenth address of each range (the sixteenth for IPv6) is used.
     #[serde(default, rename = "dnsServiceIPs", skip_serializing_if = "Vec::is_empty")]

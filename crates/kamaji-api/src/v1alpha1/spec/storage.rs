@@ -29,7 +29,9 @@ impl WritePermissions {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.resource) && self.resource != '' && has(self.dataStore) && self.dataStore != ''")
-        .message("an override needs both a resource and a dataStore")
+        .message("an override needs both a resource and a dataStore"),
+    validation = Rule::new("!has(self.resource) || self.resource == '' || self.resource.matches('^[A-Za-z0-9.-]*/([A-Za-z0-9.-]+|[*])$')")
+        .message("resource must be group/resource, for example /events or apps/deployments")
 )]
 pub struct DataStoreOverride {
     /// The kind, in the syntax of kube-apiserver's `--etcd-servers-overrides`: `group/resource`, for example `/events`.
