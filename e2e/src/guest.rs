@@ -29,6 +29,9 @@ use crate::tenant::{LIMIT, Lab, client_of, eventually};
 /// How long a worker may take to join.
 const LIFETIME: Duration = Duration::from_mins(10);
 
+/// Where the administrator's kubeconfig is.
+const ADMINISTRATOR: &str = "administrator.kubeconfig";
+
 /// A worker in a tenant. It ends when this is dropped.
 pub struct Guest {
     machine: Machine,
@@ -58,17 +61,29 @@ impl Guest {
             Ok(Machine { worker, cache })
         })
         .await?;
-        let kubeconfig = machine.worker.file("administrator.kubeconfig");
+        let kubeconfig = machine.worker.file(ADMINISTRATOR);
         let guest = Self {
             kubectl: Kubectl::new(&machine.cache, &kubeconfig),
             administrator: lab.administrator(tenant).await?,
             machine,
         };
-        let secret = lab.secret(tenant, Part::AdminKubeconfig).await?;
-        fs::write(&kubeconfig, secret.get("admin.conf").context("there is no admin.conf")?)?;
+        guest.write_kubeconfig(lab, tenant).await?;
         Box::pin(guest.join_as_told(lab, tenant)).await?;
         guest.ready().await?;
         Ok(guest)
+    }
+
+    /// The administrator is given the kubeconfig as it is now.
+    pub async fn is_given_a_new_kubeconfig(&mut self, lab: &Lab, tenant: &str) -> Result<()> {
+        self.administrator = lab.administrator(tenant).await?;
+        self.write_kubeconfig(lab, tenant).await
+    }
+
+    async fn write_kubeconfig(&self, lab: &Lab, tenant: &str) -> Result<()> {
+        let secret = lab.secret(tenant, Part::AdminKubeconfig).await?;
+        let content = secret.get("admin.conf").context("there is no admin.conf")?;
+        fs::write(self.worker().file(ADMINISTRATOR), content)
+            .context("writing the administrator's kubeconfig")
     }
 
     /// The machine.
@@ -76,18 +91,22 @@ impl Guest {
         &self.machine.worker
     }
 
-    /// The command is the one that the tenant's administrator gets.
-    async fn join_as_told(&self, lab: &Lab, tenant: &str) -> Result<()> {
+    /// The command that makes a machine join, as the tenant's administrator gets it.
+    pub async fn invitation(&self, lab: &Lab, tenant: &str) -> Result<String> {
         let request = JoinRequest {
             namespace: lab.namespace().to_owned(),
             name: tenant.to_owned(),
             time_to_live: TimeToLive::new(LIFETIME).context("the token lives too long")?,
             patience: LIMIT,
         };
-        let command = Box::pin(join_command(&lab.client(), &request)).await?;
+        Ok(Box::pin(join_command(&lab.client(), &request)).await?.line)
+    }
+
+    async fn join_as_told(&self, lab: &Lab, tenant: &str) -> Result<()> {
+        let line = self.invitation(lab, tenant).await?;
         let worker = self.worker().clone();
         on_thread(move || {
-            let words: Vec<String> = command.line.split_whitespace().map(str::to_owned).collect();
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             worker::join(&worker, &words)
         })
         .await

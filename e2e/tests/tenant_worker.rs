@@ -1,5 +1,8 @@
 //! A real worker joins a tenant and is used, in both minors: Pods, names, the tunnel, a rotation, and what it must not do.
 
+#[path = "tenant_worker/authority.rs"]
+mod authority;
+
 use std::{
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -62,7 +65,7 @@ async fn life_of_a_worker(
     ranges: &Value,
 ) -> Result<()> {
     make_tenant(lab, name, release, address, ranges).await?;
-    let guest = Guest::join(lab, name, release).await?;
+    let mut guest = Guest::join(lab, name, release).await?;
     run_pods(&guest).await?;
     add_ons_run(&guest).await?;
     close_the_front_door(&guest).await?;
@@ -72,6 +75,11 @@ async fn life_of_a_worker(
     certificates_rotate(lab, name).await?;
     guest.ready().await?;
     the_tunnel_comes_back(&guest).await?;
+    // Once is enough: what is replaced is not the workers'.
+    if name == "newer" {
+        Box::pin(authority::is_replaced(lab, name, &mut guest)).await?;
+        the_tunnel_comes_back(&guest).await?;
+    }
     the_tunnel_works(&guest).await?;
     names_are_resolved(&guest).await
 }

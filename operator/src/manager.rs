@@ -226,7 +226,10 @@ impl Term {
         reached.send_replace(true);
         let controllers = accompanied(control(context, streams, stopped.clone()), admission);
         let Some(namespace) = namespace else {
-            controllers.await;
+            tokio::select! {
+                () = controllers => {}
+                () = patience(stopped) => {}
+            }
             return End::Told;
         };
         let mut candidate = Candidate::new(client, namespace, identity.to_owned());

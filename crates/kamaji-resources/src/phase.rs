@@ -13,6 +13,8 @@ pub struct PhaseFacts {
     pub rollout: Rollout,
     /// The data is on its way to another DataStore.
     pub migrating: bool,
+    /// A trust anchor is being replaced.
+    pub rotating: bool,
     /// Some kind of write is refused.
     pub writes_limited: bool,
     /// Version that ran last.
@@ -30,6 +32,7 @@ const PHASES: &[Rule] = &[
     (Phase::NotReady, |facts| facts.rollout.ready == 0),
     (Phase::WriteLimited, |facts| facts.writes_limited),
     (Phase::Ready, |facts| facts.rollout.is_complete()),
+    (Phase::CaRotating, |facts| facts.rotating),
     (Phase::Upgrading, |facts| facts.installed.as_ref().is_some_and(|installed| *installed != facts.wanted)),
     (Phase::Provisioning, |facts| facts.installed.is_none()),
 ];
@@ -49,6 +52,7 @@ mod tests {
             replicas_wanted: 2,
             rollout,
             migrating: false,
+            rotating: false,
             writes_limited: false,
             installed: Some("v1.34.4".into()),
             wanted: "v1.34.4".into(),
@@ -66,6 +70,8 @@ mod tests {
             (facts(|f| f.rollout = Rollout::default()), Phase::NotReady),
             (facts(|f| f.writes_limited = true), Phase::WriteLimited),
             (facts(|f| f.rollout.observed = false), Phase::Unknown),
+            (facts(|f| (f.rotating, f.rollout.updated) = (true, 1)), Phase::CaRotating),
+            (facts(|f| f.rotating = true), Phase::Ready),
             (facts(|f| (f.rollout.updated, f.wanted) = (1, "v1.35.4".into())), Phase::Upgrading),
             (facts(|f| (f.rollout.ready, f.installed) = (1, None)), Phase::Provisioning),
         ];

@@ -23,7 +23,7 @@ use crate::migration::{Attempt, Retired};
 use crate::overrides::OverrideClaim;
 use crate::phase::{PhaseFacts, phase};
 use crate::rollout::Rollout;
-use crate::rotation::Record;
+use crate::rotation::{Record, Stage};
 use crate::upgrade::Running;
 
 /// What a pass saw and did.
@@ -173,13 +173,19 @@ fn resources(
 ) -> KubernetesStatus {
     let known_resources = known.kubernetes_resources.clone().unwrap_or_default();
     let rollout = facts.rollout();
-    let Memory { installed, emulated, .. } = Memory::of(Some(known));
+    let Memory { installed, emulated, rotations, .. } = Memory::of(Some(known));
     let wanted = facts.held.clone().unwrap_or_else(|| Running::wanted(tenant));
     let arrived = facts.deployment.is_some() && (rollout.is_complete() || tenant.is_asleep());
     let word = phase(&PhaseFacts {
         replicas_wanted: tenant.replicas,
         rollout,
         migrating: facts.migrating,
+        rotating: facts
+            .rotations
+            .as_ref()
+            .unwrap_or(&rotations)
+            .iter()
+            .any(|record| record.stage != Stage::Settled),
         writes_limited: !tenant.writes.is_unlimited(),
         installed: installed.clone(),
         wanted: wanted.version.to_string(),

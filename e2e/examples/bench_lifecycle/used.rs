@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kamaji_api::{Child, labels};
+use kamaji_api::{Child, labels, v1alpha1::TenantControlPlane};
 use kamaji_e2e::{
     figures::Line,
     tenant::{Lab, Load},
 };
-use kamaji_resources::{checksum, rollout::Rollout};
+use kamaji_resources::{checksum, rollout::Rollout, rotation};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(crate) async fn measure(lab: &Lab) -> Result<Vec<Line>> {
     lab.create(NAME, Release::V1_34, &replicas(2)).await?;
     lab.ready(NAME).await?;
     let tenant = lab.administrator(NAME).await?;
-    Ok(vec![
+    let mut lines = vec![
         under_load(&tenant, "nothing happens", async || tick().await).await?,
         under_load(&tenant, "upgraded from 1.34 to 1.35", async || {
             lab.change(NAME, &json!({ "kubernetes": { "version": Release::V1_35.version() } })).await?;
@@ -41,7 +41,15 @@ pub(crate) async fn measure(lab: &Lab) -> Result<Vec<Line>> {
         })
         .await?,
         under_load(&tenant, "a Pod deleted", async || lose_pod(lab).await).await?,
-    ])
+        under_load(&tenant, "its authority replaced, until the last word", async || rotate(lab).await)
+            .await?,
+    ];
+    // Whoever has followed has a new kubeconfig; the old one ends with the old authority.
+    let tenant = lab.administrator(NAME).await?;
+    lines.push(
+        under_load(&tenant, "its old authority dropped", async || drop_old_authority(lab).await).await?,
+    );
+    Ok(lines)
 }
 
 async fn under_load(tenant: &Client, what: &str, change: impl AsyncFnOnce() -> Result<()>) -> Result<Line> {
@@ -83,6 +91,32 @@ pub(crate) async fn renew(lab: &Lab, tenant: &str) -> Result<()> {
         labels.is_some_and(|labels| labels.get(&label) == Some(&sum)) && Rollout::of(deployment).is_complete()
     };
     lab.until(tenant, "the Pods to show another certificate", shows).await.map(drop)
+}
+
+/// Asks for another authority, and waits until both work and only the last word is missing.
+async fn rotate(lab: &Lab) -> Result<()> {
+    let tenants = lab.api::<TenantControlPlane>();
+    let uid = tenants.get(NAME).await?.uid().context("a tenant has a UID")?;
+    let asked = json!({ "metadata": { "annotations": { labels::ROTATE_CA: uid } } });
+    tenants
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(asked))
+        .await
+        .context("ask for an authority")?;
+    lab.when(NAME, "Rotation", "False", "LastWordAwaited").await?;
+    lab.ready(NAME).await.map(drop)
+}
+
+/// The last word: the other authority is dropped, and every Pod has forgotten it.
+async fn drop_old_authority(lab: &Lab) -> Result<()> {
+    let secret = lab.api::<Secret>().get(&Child::Ca.name(NAME)).await?;
+    let other = rotation::other_fingerprint(Child::Ca, &secret).context("another authority is trusted")?;
+    let dropped = json!({ "metadata": { "annotations": { labels::DROP_TRUST_ANCHOR: other } } });
+    let tenants = lab.api::<TenantControlPlane>();
+    tenants
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(dropped))
+        .await
+        .context("say the last word")?;
+    lab.when(NAME, "Rotation", "True", "Settled").await.map(drop)
 }
 
 /// One of the Pods is deleted; the other serves until there is another.

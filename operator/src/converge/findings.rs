@@ -109,7 +109,8 @@ fn unfinished(tcp: &TenantControlPlane, turn: &Turn) -> Option<(&'static str, St
             "waits until the API server answers and tells those who join of this stage".to_owned()
         }
         Step::Wait(For::LastWord) => format!(
-            "works with both; once nodes and clients have followed, drop the other one with the annotation              {}={}, or take the request away to go back",
+            "works with both; once nodes and clients have followed, drop the other one with the annotation {}={}, \
+             or take the request away to go back",
             labels::DROP_TRUST_ANCHOR,
             turn.other.as_deref().unwrap_or_default()
         ),
