@@ -194,7 +194,12 @@ pub(crate) fn users(name: &str, cx: &Context) -> Vec<String> {
 
 async fn report(data_store: &DataStore, examined: &Examined, cx: &Context) -> Result<(), Error> {
     let name = data_store.name_any();
-    let facts = Facts { examined, health: cx.stores.health(&name), used_by: users(&name, cx) };
+    let facts = Facts {
+        examined,
+        health: cx.stores.health(&name),
+        used_by: users(&name, cx),
+        usage: cx.metrics.usage.of_tenants(&name),
+    };
     let status = status::compute(data_store, facts, clock::now());
     let news = status::news(data_store.status.as_ref(), &status);
     let desired =

@@ -1,10 +1,11 @@
-//! How much room the data of tenants takes, as it was last measured. It changes all the time, so it is told here and in no
-//! status.
+//! How much room the data of tenants takes, as it was last measured. It changes all the time, so it is told exactly here, and
+//! roughly in the status of the DataStore.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kamaji_api::v1alpha1::DataStoreUsage;
 use kamaji_datastore::store::{self, Health};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -26,9 +27,17 @@ struct TenantLabels {
     tcp_name: String,
 }
 
-/// Bytes by datastore.
-#[derive(Default)]
-pub(crate) struct Usage(Mutex<BTreeMap<String, Measured>>);
+/// What is known of each datastore.
+pub(crate) struct Usage {
+    measured: Mutex<BTreeMap<String, Measured>>,
+    begun: Instant,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { measured: Mutex::default(), begun: Instant::now() }
+    }
+}
 
 #[derive(Default)]
 struct Measured {
@@ -46,6 +55,18 @@ pub(crate) struct TenantUsage {
     pub(crate) usage: store::Usage,
 }
 
+impl TenantUsage {
+    /// As it is told in a status, if the datastore keeps count of anything.
+    fn told(&self) -> Option<DataStoreUsage> {
+        let store::Usage { bytes, keys } = self.usage;
+        (bytes.is_some() || keys.is_some()).then(|| DataStoreUsage {
+            tenant: format!("{}/{}", self.namespace, self.name),
+            bytes: bytes.map(gauge),
+            keys: keys.map(gauge),
+        })
+    }
+}
+
 impl Usage {
     /// Notes what a datastore said of itself. True if its tenants are to be measured too.
     pub(crate) fn measured(&self, data_store: &str, health: &Health) -> bool {
@@ -60,6 +81,17 @@ impl Usage {
         if let Some(measured) = self.lock().get_mut(data_store) {
             (measured.tenants, measured.at) = (tenants, Some(Instant::now()));
         }
+    }
+
+    /// What each of its tenants takes, for its status. An operator that has just started has nothing to add to what the last one
+    /// said.
+    pub(crate) fn of_tenants(&self, data_store: &str) -> Option<Vec<DataStoreUsage>> {
+        if self.begun.elapsed() < INTERVAL {
+            return None;
+        }
+        let all = self.lock();
+        let measured = all.get(data_store).filter(|measured| measured.at.is_some())?;
+        Some(measured.tenants.iter().filter_map(TenantUsage::told).collect())
     }
 
     /// Forgets a datastore that is gone.
@@ -106,7 +138,7 @@ impl Usage {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Measured>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -216,4 +216,23 @@ pub struct DataStoreStatus {
     /// Version of the store's software, as it said when it was last reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What the data of each tenant control plane takes, where the store keeps count of that. It is measured every five minutes
+    /// and told anew when it has changed by more than a quarter; metrics tell it exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tenant"]))]
+    pub usage: Vec<DataStoreUsage>,
+}
+
+/// What the data of one tenant control plane takes in a store.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DataStoreUsage {
+    /// The tenant control plane, as `namespace/name`.
+    pub tenant: String,
+    /// Room, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Number of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<i64>,
 }

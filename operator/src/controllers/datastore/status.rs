@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kamaji_api::v1alpha1::{DataStore, DataStoreStatus};
+use kamaji_api::v1alpha1::{DataStore, DataStoreStatus, DataStoreUsage};
 use kamaji_datastore::store::Health;
 use kamaji_resources::conditions::{Finding, READY, merged};
 
@@ -35,6 +35,8 @@ pub(super) struct Facts<'a> {
     pub(super) health: Option<Health>,
     /// Tenants that keep data in it, as `namespace/name`, sorted.
     pub(super) used_by: Vec<String>,
+    /// What the data of each takes, if it has been measured.
+    pub(super) usage: Option<Vec<DataStoreUsage>>,
 }
 
 /// The status that tells it.
@@ -57,11 +59,40 @@ pub(super) fn compute(data_store: &DataStore, facts: Facts<'_>, now: Timestamp) 
     let kept: Vec<Condition> = known.conditions.into_iter().filter(is_told).collect();
     DataStoreStatus {
         observed_generation: Some(generation),
+        usage: usage(known.usage, facts.usage, &facts.used_by),
         used_by: facts.used_by,
         conditions: merged(&kept, &findings, generation, now),
         ready: verdict.holds,
         version: facts.health.map(|health| health.version).or(known.version),
     }
+}
+
+/// What is told of tenants' data: a figure that was told stays while it is about right, so that a tenant at work is no reason to
+/// write again and again.
+fn usage(
+    known: Vec<DataStoreUsage>,
+    measured: Option<Vec<DataStoreUsage>>,
+    users: &[String],
+) -> Vec<DataStoreUsage> {
+    let Some(measured) = measured else {
+        return known.into_iter().filter(|told| users.contains(&told.tenant)).collect();
+    };
+    let told = |found: DataStoreUsage| {
+        let before = known.iter().find(|known| known.tenant == found.tenant);
+        before.filter(|before| is_about(before, &found)).cloned().unwrap_or(found)
+    };
+    let mut all: Vec<DataStoreUsage> = measured.into_iter().map(told).collect();
+    all.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+    all
+}
+
+/// Whether neither figure is off by more than a quarter.
+fn is_about(told: &DataStoreUsage, found: &DataStoreUsage) -> bool {
+    let is_near = |told: Option<i64>, found: Option<i64>| match (told, found) {
+        (Some(told), Some(found)) => told.abs_diff(found) <= told.unsigned_abs() / 4,
+        (told, found) => told == found,
+    };
+    is_near(told.bytes, found.bytes) && is_near(told.keys, found.keys)
 }
 
 /// The condition `Ready`, if there is news of it: another verdict, or another reason.
@@ -148,7 +179,7 @@ mod tests {
     }
 
     fn status(known: Option<DataStoreStatus>, examined: &Examined) -> DataStoreStatus {
-        let facts = Facts { examined, health: None, used_by: Vec::new() };
+        let facts = Facts { examined, health: None, used_by: Vec::new(), usage: None };
         compute(&data_store(known), facts, Timestamp::UNIX_EPOCH)
     }
 
@@ -176,6 +207,25 @@ mod tests {
         // What was told before is not told any longer.
         let before = status(None, &failed("ReadOnly"));
         assert_eq!(told(&status(Some(before), &failed("Unreachable"))), ["Reachable=False/Unreachable"]);
+    }
+
+    #[test]
+    fn what_tenants_take_is_told_anew_when_it_has_changed_much() {
+        let of =
+            |tenant: &str, bytes| DataStoreUsage { tenant: tenant.into(), bytes: Some(bytes), keys: None };
+        let users = ["a/a".to_owned(), "b/b".to_owned()];
+        let known = || vec![of("a/a", 1000), of("gone/gone", 5)];
+        let table = [
+            (None, vec![of("a/a", 1000)]),
+            (Some(vec![of("a/a", 1250)]), vec![of("a/a", 1000)]),
+            (Some(vec![of("a/a", 751)]), vec![of("a/a", 1000)]),
+            (Some(vec![of("a/a", 1251)]), vec![of("a/a", 1251)]),
+            (Some(vec![of("b/b", 1), of("a/a", 0)]), vec![of("a/a", 0), of("b/b", 1)]),
+        ];
+        for (measured, expected) in table {
+            assert_eq!(usage(known(), measured.clone(), &users), expected, "{measured:?}");
+        }
+        assert!(!is_about(&of("a/a", 1), &DataStoreUsage { bytes: None, ..of("a/a", 1) }));
     }
 
     #[test]
