@@ -86,9 +86,14 @@ async fn heartbeat(guest: &Guest) -> Result<()> {
 }
 
 async fn follow(lab: &Lab, name: &str, guest: &Guest) -> Result<()> {
+    // kube-controller-manager publishes it, once the new one leads.
     let roots = ["--namespace=kube-system", "get", "configmap", "kube-root-ca.crt"];
-    let roots = guest.kubectl(&[&roots[..], &["--output=jsonpath={.data.ca\\.crt}"]].concat()).await?;
-    ensure!(roots.matches("BEGIN CERTIFICATE").count() == 2, "machines are told of one authority: {roots}");
+    let roots = [&roots[..], &["--output=jsonpath={.data.ca\\.crt}"]].concat();
+    let roots = eventually("Pods to be told of both authorities", async || {
+        let told = guest.kubectl(&roots).await?;
+        Ok((told.matches("BEGIN CERTIFICATE").count() == 2).then_some(told))
+    })
+    .await?;
     let file = guest.worker().file("/etc/kubernetes/pki/ca.crt");
     fs::write(&file, roots).with_context(|| format!("writing {}", file.display()))?;
     let line = guest.invitation(lab, name).await?;
@@ -97,7 +102,9 @@ async fn follow(lab: &Lab, name: &str, guest: &Guest) -> Result<()> {
     let kubectl = guest.kubectl.command().get_program().to_string_lossy().into_owned();
     guest.run("sh", &["-c", FOLLOW, "sh", &kubectl, address, token]).await?;
     eventually("another certificate of the kubelet", async || {
-        Ok(guest.worker().kubeconfig().is_file().then_some(()))
+        let certificate = guest.worker().file("/var/lib/kubelet/pki/kubelet-client-current.pem");
+        let is_there = guest.worker().kubeconfig().is_file() && certificate.symlink_metadata().is_ok();
+        Ok(is_there.then_some(()))
     })
     .await?;
     Api::<k8s_openapi::api::core::v1::Node>::all(guest.kubelet().await?).get(&guest.worker().name).await?;
